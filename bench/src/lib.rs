@@ -1,0 +1,1 @@
+//! Throughput runs in the manner of testpmd

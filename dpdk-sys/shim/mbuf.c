@@ -1,0 +1,17 @@
+/* rte_mbuf.h */
+#include "shim.h"
+
+#define SAME(ours, theirs) \
+	_Static_assert((ours) == (theirs), "the Rust constant differs from DPDK's")
+
+SAME(1ULL << 4, RTE_MBUF_F_RX_IP_CKSUM_BAD);
+SAME(1ULL << 3, RTE_MBUF_F_RX_L4_CKSUM_BAD);
+SAME(1ULL << 7, RTE_MBUF_F_RX_IP_CKSUM_GOOD);
+SAME(1ULL << 8, RTE_MBUF_F_RX_L4_CKSUM_GOOD);
+SAME(1ULL << 61, RTE_MBUF_F_EXTERNAL);
+SAME(1ULL << 62, RTE_MBUF_F_INDIRECT);
+
+int ms_pktmbuf_alloc_bulk(struct rte_mempool *mp, struct rte_mbuf **mbufs, unsigned int n)
+{
+	return rte_pktmbuf_alloc_bulk(mp, mbufs, n);
+}

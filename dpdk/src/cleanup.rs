@@ -1,0 +1,159 @@
+//! Files that EAL makes and does not remove.
+
+use std::{
+    fs::{self, File},
+    io,
+    os::fd::AsRawFd,
+    path::{Path, PathBuf},
+};
+
+/// Where a primary keeps its files, as `eal_create_runtime_dir()` decides it.
+pub(crate) fn runtime_dir(prefix: &str) -> PathBuf {
+    let variable = |name| std::env::var_os(name).map(PathBuf::from);
+    let base = variable("RUNTIME_DIRECTORY").unwrap_or_else(|| {
+        // SAFETY: never fails.
+        match unsafe { libc::getuid() } {
+            0 => "/var/run".into(),
+            _ => variable("XDG_RUNTIME_DIR").unwrap_or_else(|| "/tmp".into()),
+        }
+    });
+    base.join("dpdk").join(prefix)
+}
+
+/// Whether a primary is running.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Primary {
+    /// None, or only this process itself.
+    None,
+    /// One, and its pid if it is in this process's pid namespace.
+    Running(Option<i32>),
+}
+
+/// Finds the primary by the lock that EAL holds on its config file.
+///
+/// Must not be called in a running primary: closing the file would drop its own lock.
+pub(crate) fn find_primary(runtime_dir: &Path) -> io::Result<Primary> {
+    let file = match File::options()
+        .read(true)
+        .write(true)
+        .open(runtime_dir.join("config"))
+    {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Primary::None),
+        Err(error) => return Err(error),
+    };
+    let mut lock = libc::flock {
+        l_type: libc::F_WRLCK.try_into().unwrap_or(1),
+        l_whence: 0,
+        l_start: 0,
+        l_len: 0,
+        l_pid: 0,
+    };
+    // SAFETY: the descriptor is open and the struct outlives the call.
+    if unsafe { libc::fcntl(file.as_raw_fd(), libc::F_GETLK, &raw mut lock) } < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    if i32::from(lock.l_type) == libc::F_UNLCK {
+        return Ok(Primary::None);
+    }
+    Ok(Primary::Running(Some(lock.l_pid).filter(|&pid| pid > 0)))
+}
+
+/// Mounted hugetlbfs directories.
+pub(crate) fn huge_dirs() -> Vec<PathBuf> {
+    let mounts = fs::read_to_string("/proc/self/mounts").unwrap_or_default();
+    let hugetlbfs = |line: &str| {
+        let mut fields = line.split(' ');
+        let dir = fields.nth(1)?;
+        (fields.next()? == "hugetlbfs").then(|| PathBuf::from(dir))
+    };
+    mounts.lines().filter_map(hugetlbfs).collect()
+}
+
+/// Unlinks all files of a primary that ended or is about to end. What is mapped stays mapped, so
+/// stacks that still run are not harmed.
+pub(crate) fn remove_files(prefix: &str, runtime_dir: &Path, huge_dir: Option<&Path>) {
+    let dirs = huge_dir.map_or_else(huge_dirs, |dir| vec![dir.to_owned()]);
+    for dir in dirs {
+        remove_matching(&dir, |name| is_huge_file(name, prefix));
+    }
+    remove_matching(runtime_dir, |_| true);
+    // Fails if something else is in there, which is then not ours to remove.
+    let _ = fs::remove_dir(runtime_dir);
+}
+
+/// Unlinks what EAL in a process that is gone has left: the socket over which it heard from the
+/// primary, and its private tables of what it had mapped.
+pub(crate) fn remove_secondary(runtime_dir: &Path, pid: u32) {
+    let socket = format!("mp_socket_{pid}_");
+    let table = format!("_{pid}");
+    remove_matching(runtime_dir, |name| {
+        name.starts_with(&socket) || name.starts_with("fbarray_") && name.ends_with(&table)
+    });
+}
+
+/// `HUGEFILE_FMT` of `eal_filesystem.h`: "%smap_%d"
+fn is_huge_file(name: &str, prefix: &str) -> bool {
+    name.strip_prefix(prefix)
+        .and_then(|rest| rest.strip_prefix("map_"))
+        .is_some_and(|number| !number.is_empty() && number.bytes().all(|b| b.is_ascii_digit()))
+}
+
+fn remove_matching(dir: &Path, matches: impl Fn(&str) -> bool) {
+    for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
+        let is_dir = entry.file_type().is_ok_and(|kind| kind.is_dir());
+        if !is_dir && entry.file_name().to_str().is_some_and(&matches) {
+            // Gone already, or not ours: neither is worth a word on the way out.
+            let _ = fs::remove_file(entry.path());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_files_of_this_prefix_are_huge_files() {
+        assert!(is_huge_file("rtemap_0", "rte"));
+        assert!(is_huge_file("rtemap_1023", "rte"));
+        for name in [
+            "rte2map_0",
+            "rtemap_",
+            "rtemap_0x",
+            "rtemap_1map_0",
+            "map_0",
+            "xrtemap_0",
+        ] {
+            assert!(!is_huge_file(name, "rte"), "{name}");
+        }
+    }
+
+    #[test]
+    fn removes_one_pids_files_and_then_everything() {
+        let dir = std::env::temp_dir().join(format!("dpdk-cleanup-{}", std::process::id()));
+        fs::create_dir_all(&dir).unwrap();
+        let gone = ["mp_socket_12_ab", "fbarray_memseg-2048k-0-1_12"];
+        let kept = [
+            "config",
+            "mp_socket",
+            "mp_socket_123_ab",
+            "fbarray_memzone",
+            "fbarray_a_112",
+        ];
+        for name in gone.iter().chain(&kept) {
+            fs::write(dir.join(name), "").unwrap();
+        }
+        remove_secondary(&dir, 12);
+        assert!(gone.iter().all(|name| !dir.join(name).exists()));
+        assert!(kept.iter().all(|name| dir.join(name).exists()));
+        assert_eq!(
+            find_primary(&dir).unwrap(),
+            Primary::None,
+            "nobody locks it"
+        );
+        remove_files("no-such-prefix", &dir, Some(&dir));
+        assert!(!dir.exists());
+        assert_eq!(find_primary(&dir).unwrap(), Primary::None, "no such file");
+    }
+}

@@ -1,0 +1,1 @@
+//! The exception path: unclaimed packets to and from the host kernel

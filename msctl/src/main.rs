@@ -1,0 +1,2 @@
+//! Shows and steers a running multistack
+fn main() {}

@@ -1,0 +1,105 @@
+//! A client of the control socket: stacks, and `msctl`.
+
+use std::os::fd::{AsFd, BorrowedFd};
+use std::path::Path;
+use std::time::Duration;
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::net::sockopt::{Timeout, set_socket_timeout};
+use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connect, socket_with};
+
+use crate::conn::Connection;
+use crate::error::Error;
+use crate::protocol::{Greeting, Reply, Request, VERSION};
+
+/// How long the switch may take to answer.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// A connection to a running multistack, past the greeting.
+#[derive(Debug)]
+pub struct Client {
+    conn: Connection,
+    greeting: Greeting,
+}
+
+impl Client {
+    /// Connects to the control socket at `path` and greets. `program` names the client in the
+    /// switch's log, such as `msctl 0.1.0`.
+    ///
+    /// # Errors
+    /// [`Error::Connect`], [`Error::Version`], or as [`call`](Self::call).
+    pub fn connect(path: &Path, program: &str) -> Result<Self, Error> {
+        let failed = |source: rustix::io::Errno| Error::Connect {
+            path: path.to_owned(),
+            source: source.into(),
+        };
+        let address = SocketAddrUnix::new(path).map_err(failed)?;
+        let socket = socket_with(
+            AddressFamily::UNIX,
+            SocketType::SEQPACKET,
+            SocketFlags::CLOEXEC,
+            None,
+        )
+        .map_err(failed)?;
+        set_socket_timeout(&socket, Timeout::Recv, Some(ANSWER_TIMEOUT)).map_err(failed)?;
+        connect(&socket, &address).map_err(failed)?;
+        let conn = Connection::new(socket);
+        let hello = Request::Hello {
+            version: VERSION,
+            client: program.to_owned(),
+        };
+        conn.send(&hello, None)?;
+        let greeting = match conn.recv()?.message {
+            Reply::Hello(greeting) => greeting,
+            other => return Err(unexpected(other)),
+        };
+        if greeting.version != VERSION {
+            return Err(Error::Version {
+                ours: format!("control protocol {VERSION}"),
+                theirs: format!("control protocol {}", greeting.version),
+            });
+        }
+        Ok(Self { conn, greeting })
+    }
+
+    /// Who the primary is.
+    pub const fn greeting(&self) -> &Greeting {
+        &self.greeting
+    }
+
+    /// Asks and waits for the answer.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] with the switch's reason, [`Error::Closed`] if it is gone or ends,
+    /// [`Error::Io`] if it does not answer within 10 s.
+    pub fn call(&self, request: &Request, fd: Option<BorrowedFd<'_>>) -> Result<Reply, Error> {
+        self.conn.send(request, fd)?;
+        match self.conn.recv()?.message {
+            Reply::Refused { errno, message } => Err(Error::Refused { errno, message }),
+            Reply::Shutdown => Err(Error::Closed),
+            reply => Ok(reply),
+        }
+    }
+
+    /// Whether the primary is still there and has not said that it ends. A system call; for idle
+    /// moments.
+    pub fn is_connected(&self) -> bool {
+        // All that ever comes unasked is the end: the farewell or the end of the connection.
+        let mut fds = [PollFd::new(&self.conn, PollFlags::IN)];
+        matches!(poll(&mut fds, Some(&Timespec::default())), Ok(0))
+    }
+}
+
+impl AsFd for Client {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.conn.as_fd()
+    }
+}
+
+pub(crate) fn unexpected(reply: Reply) -> Error {
+    match reply {
+        Reply::Refused { errno, message } => Error::Refused { errno, message },
+        Reply::Shutdown => Error::Closed,
+        other => Error::Protocol(format!("not an answer to what was asked: {other:?}")),
+    }
+}

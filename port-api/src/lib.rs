@@ -1,0 +1,57 @@
+//! What a stack links to share a NIC through multistack.
+//!
+//! A stack attaches as a DPDK secondary process, claims the tuples it serves, and then moves
+//! packets in bursts over rings in shared memory:
+//!
+//! ```no_run
+//! use port_api::{Burst, Protocol, Vport};
+//!
+//! # fn main() -> Result<(), port_api::Error> {
+//! let mut vport = Vport::attach("/run/multistack/rte.sock".as_ref(), "sink")?;
+//! let claim = vport.claim(Protocol::Udp, "192.0.2.1:7".parse().unwrap())?;
+//! println!("receiving what is sent to {}", claim.local());
+//! let mut burst = Burst::new();
+//! while vport.is_open() {
+//!     vport.rx_burst(&mut burst);
+//!     for packet in &burst {
+//!         println!("{} bytes", packet.data().len());
+//!     }
+//!     vport.release(&mut burst);
+//! }
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! Read in this order: [`Vport`] (attach, claim, detach), [`RingPort`] (bursts), `protocol` (what
+//! is said over the control socket), `geometry` (what lies where in shared memory).
+//!
+//! # Trust
+//! A secondary process maps all of the primary's hugepages. A stack that crashes, hangs or breaks
+//! the rules of this crate hurts only itself; a *malicious* one is not kept out by anything here.
+
+mod backoff;
+mod burst;
+mod claim;
+mod client;
+mod conn;
+mod desc;
+mod error;
+pub mod geometry;
+pub mod protocol;
+mod raw;
+mod ring_port;
+mod switch_side;
+mod vport;
+
+pub use backoff::Backoff;
+pub use burst::{BURST, Burst, Packet};
+pub use claim::{Claim, bind};
+pub use client::Client;
+pub use conn::{Connection, MAX_MESSAGE};
+pub use desc::{Desc, MAX_BUFFERS, MAX_FRAME};
+pub use error::Error;
+pub use protocol::Protocol;
+pub use raw::{Buffers, Region, Status, netns_cookie};
+pub use ring_port::RingPort;
+pub use switch_side::SwitchSide;
+pub use vport::Vport;

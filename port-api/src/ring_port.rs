@@ -1,0 +1,198 @@
+//! The stack's side of a vport: bursts in and out.
+
+use ring::{Consumer, Doorbells, Producer};
+
+use crate::burst::{Burst, Packet};
+use crate::desc::{Desc, MAX_FRAME};
+use crate::raw::{Buffers, Region, Status};
+
+/// Bytes kept free before a frame in a buffer from [`RingPort::alloc`], as DPDK's
+/// `RTE_PKTMBUF_HEADROOM`.
+const HEADROOM: u16 = 128;
+
+/// One worker's four rings, seen from the stack.
+pub(crate) struct Rings {
+    pub(crate) rx: Consumer<u64>,
+    pub(crate) free: Producer<u32>,
+    pub(crate) fill: Consumer<u32>,
+    pub(crate) tx: Producer<u64>,
+}
+
+/// Burst I/O over a vport's rings, without a control connection: what [`Vport`](crate::Vport) is
+/// made of, and all that the exception path inside the primary needs.
+///
+/// Nothing here blocks, allocates or makes a system call.
+pub struct RingPort {
+    slot: u16,
+    port: u8,
+    workers: Vec<Rings>,
+    doorbells: Vec<Doorbells>,
+    next_rx: usize,
+    next_alloc: usize,
+    buffers: Buffers,
+    status: Status,
+}
+
+impl RingPort {
+    /// The rings of `slot`, just reset by the switch. Frames from [`alloc`](Self::alloc) go to NIC
+    /// port `port` unless told otherwise.
+    ///
+    /// # Panics
+    /// If the region has no such slot.
+    pub fn new(region: &Region, buffers: Buffers, slot: u16, port: u8) -> Self {
+        let workers = 0..region.geometry().workers;
+        Self {
+            slot,
+            port,
+            workers: workers
+                .clone()
+                .map(|w| region.stack_rings(slot, w))
+                .collect(),
+            doorbells: workers.map(|w| region.doorbells(w)).collect(),
+            next_rx: 0,
+            next_alloc: 0,
+            buffers,
+            status: region.status(slot),
+        }
+    }
+
+    /// True while the switch serves this vport; false for good once it shuts down or has shut the
+    /// vport.
+    pub fn is_open(&self) -> bool {
+        self.status.is_open()
+    }
+
+    /// Appends received packets to `burst` until it is full or no more wait; tells how many.
+    ///
+    /// Packets of one flow come in order: a flow stays with one worker.
+    pub fn rx_burst(&mut self, burst: &mut Burst) -> usize {
+        let before = burst.len();
+        for _ in 0..self.workers.len() {
+            let worker = self.next_rx;
+            self.next_rx = if worker + 1 == self.workers.len() {
+                0
+            } else {
+                worker + 1
+            };
+            self.rx_from(worker, burst);
+            if burst.is_full() {
+                break;
+            }
+        }
+        burst.len() - before
+    }
+
+    fn rx_from(&mut self, worker: usize, burst: &mut Burst) {
+        let rings = &mut self.workers[worker];
+        if rings.rx.waiting() == 0 && rings.rx.refresh().is_err() {
+            return;
+        }
+        while !burst.is_full() {
+            let Some(raw) = rings.rx.take() else { break };
+            // What the primary gives is right or the primary is broken: skipping is all that a
+            // stack can do.
+            let Some(desc) = Desc::unpack(raw) else {
+                continue;
+            };
+            if let Some(packet) = packet(&self.buffers, desc, worker) {
+                burst.push(packet);
+            }
+        }
+        rings.rx.release();
+    }
+
+    /// An empty buffer to send from, with room for [`Packet::capacity`] bytes and a length of 0.
+    /// None if the switch has not provided one: the vport's quota is used up, or the switch has not
+    /// come round yet.
+    pub fn alloc(&mut self) -> Option<Packet> {
+        for _ in 0..self.workers.len() {
+            let worker = self.next_alloc;
+            self.next_alloc = if worker + 1 == self.workers.len() {
+                0
+            } else {
+                worker + 1
+            };
+            let fill = &mut self.workers[worker].fill;
+            if fill.waiting() == 0 && fill.refresh().is_err() {
+                continue;
+            }
+            let Some(index) = fill.take() else { continue };
+            fill.release();
+            let empty = Desc {
+                index,
+                offset: HEADROOM,
+                len: 0,
+                port: self.port,
+            };
+            if let Some(packet) = packet(&self.buffers, empty, worker) {
+                return Some(packet);
+            }
+        }
+        None
+    }
+
+    /// Sends packets from the front of `burst`, each to its [`Packet::port`]; what the rings have
+    /// no room for stays in `burst`, in order. Tells how many went.
+    ///
+    /// The switch checks each against this stack's own claims before it reaches the wire; what
+    /// fails is dropped and counted (`msctl stats`).
+    pub fn tx_burst(&mut self, burst: &mut Burst) -> usize {
+        let count = burst
+            .iter()
+            .take_while(|packet| {
+                let desc = Desc {
+                    index: packet.index,
+                    offset: packet.offset,
+                    len: packet.len,
+                    port: packet.port,
+                };
+                let tx = &mut self.workers[usize::from(packet.worker)].tx;
+                if tx.room() == 0 && tx.refresh().is_err() {
+                    return false;
+                }
+                tx.stage(desc.pack())
+            })
+            .count();
+        // What was sent belongs to the switch from here on: `Packet` has no drop to run.
+        burst.drain(..count);
+        for (rings, doorbells) in self.workers.iter_mut().zip(&self.doorbells) {
+            if rings.tx.publish() > 0 {
+                doorbells.ring(self.slot);
+            }
+        }
+        count
+    }
+
+    /// Gives the buffers of all packets in `burst` back to the switch.
+    pub fn release(&mut self, burst: &mut Burst) {
+        for packet in burst.drain(..) {
+            let free = &mut self.workers[usize::from(packet.worker)].free;
+            if free.room() == 0 {
+                // The ring is no smaller than the quota, so a stack that holds only what it was
+                // given finds room; if not, the switch reclaims the buffer on detach.
+                let _ = free.refresh();
+            }
+            free.stage(packet.index);
+        }
+        for (rings, doorbells) in self.workers.iter_mut().zip(&self.doorbells) {
+            if rings.free.publish() > 0 {
+                doorbells.ring(self.slot);
+            }
+        }
+    }
+}
+
+fn packet(buffers: &Buffers, desc: Desc, worker: usize) -> Option<Packet> {
+    if !buffers.contains(desc.index, desc.offset, desc.len) {
+        return None;
+    }
+    Some(Packet {
+        index: desc.index,
+        worker: u16::try_from(worker).ok()?,
+        offset: desc.offset,
+        len: desc.len,
+        room: (buffers.buf_len() - desc.offset).min(MAX_FRAME),
+        port: desc.port,
+        place: buffers.start(desc.index, desc.offset),
+    })
+}

@@ -1,0 +1,195 @@
+//! Attaching to the switch.
+
+use std::net::SocketAddr;
+use std::ops::{Deref, DerefMut};
+use std::os::fd::AsFd;
+use std::path::Path;
+
+use dpdk::{Eal, Memzone, PoolLayout};
+use rustix::io::Errno;
+
+use crate::Protocol;
+use crate::backoff::{Backoff, sharpen_sleeps};
+use crate::claim::{Claim, bind};
+use crate::client::{Client, unexpected};
+use crate::error::Error;
+use crate::protocol::{Attachment, PortRow, Reply, Request};
+use crate::raw::{Buffers, Region};
+use crate::ring_port::RingPort;
+
+/// An attached vport: a stack's place on the switch. Bursts are [`RingPort`]'s methods.
+///
+/// Dropping it detaches: claims end, and the switch takes every buffer back.
+pub struct Vport {
+    client: Client,
+    attachment: Attachment,
+    rings: RingPort,
+    backoff: Backoff,
+    // Last: rings and buffers lie in its memory, which stays mapped for the life of the process.
+    _eal: Eal,
+}
+
+impl Vport {
+    /// Attaches to the multistack whose control socket is at `path`, as a stack called `name` (up
+    /// to 32 printable ASCII characters without spaces).
+    ///
+    /// Initialises DPDK's EAL as a secondary process, once per process: a process can attach
+    /// several times, but only to one primary. Takes some 60 ms the first time.
+    ///
+    /// # Errors
+    /// [`Error::Connect`] if no primary answers, [`Error::Version`] if it is of another version or
+    /// runs with another DPDK, [`Error::Eal`], or [`Error::Refused`]: a bad name (`EINVAL`), or no
+    /// vport left (`ENOSPC`).
+    pub fn attach(path: &Path, name: &str) -> Result<Self, Error> {
+        let client = Client::connect(path, concat!("port-api ", env!("CARGO_PKG_VERSION")))?;
+        let theirs = &client.greeting().dpdk;
+        if theirs != Eal::dpdk_version() {
+            return Err(Error::Version {
+                ours: Eal::dpdk_version().to_owned(),
+                theirs: theirs.clone(),
+            });
+        }
+        let eal = Eal::secondary(&client.greeting().file_prefix)
+            .map_err(|error| Error::Eal(error.to_string()))?;
+        let attach = Request::Attach {
+            name: name.to_owned(),
+        };
+        let attachment = match client.call(&attach, None)? {
+            Reply::Attached(attachment) => *attachment,
+            other => return Err(unexpected(other)),
+        };
+        let rings = map(&attachment)?;
+        sharpen_sleeps();
+        Ok(Self {
+            client,
+            attachment,
+            rings,
+            backoff: Backoff::new(false),
+            _eal: eal,
+        })
+    }
+
+    /// Claims `addr` for this stack: packets to it come here and not to the kernel, and this stack
+    /// may send from it. Port 0 takes a free port of the kernel's choice.
+    ///
+    /// # Errors
+    /// [`Error::InUse`] (`EADDRINUSE`) with the holder, if the kernel or another stack has it;
+    /// [`Error::Io`] with what else bind(2) says, such as `EADDRNOTAVAIL` if the host does not have
+    /// the address; [`Error::Refused`] by the switch: the address is unspecified, multicast or
+    /// broadcast (`EINVAL`), or the table of claims is full (`ENOSPC`).
+    pub fn claim(&self, protocol: Protocol, addr: SocketAddr) -> Result<Claim, Error> {
+        let socket = match bind(protocol, addr) {
+            Ok(socket) => socket,
+            Err(Errno::ADDRINUSE) => return Err(self.in_use(protocol, addr)?),
+            Err(error) => return Err(Error::io(format!("bind {protocol} {addr}"), error)),
+        };
+        let request = Request::Claim { protocol };
+        match self.client.call(&request, Some(socket.as_fd()))? {
+            Reply::Claimed { claim, addr } => Ok(Claim {
+                id: claim,
+                protocol,
+                local: addr,
+            }),
+            other => Err(unexpected(other)),
+        }
+    }
+
+    fn in_use(&self, protocol: Protocol, addr: SocketAddr) -> Result<Error, Error> {
+        match self
+            .client
+            .call(&Request::Holder { protocol, addr }, None)?
+        {
+            Reply::Holder { holder } => Ok(Error::InUse {
+                protocol,
+                addr,
+                holder: holder.unwrap_or_else(|| "a kernel socket that is gone by now".to_owned()),
+            }),
+            other => Err(unexpected(other)),
+        }
+    }
+
+    /// Ends a claim. Packets that came before may still wait in the rings.
+    ///
+    /// # Errors
+    /// [`Error::Closed`] and [`Error::Io`].
+    pub fn release_claim(&self, claim: &Claim) -> Result<(), Error> {
+        self.done(&Request::Release { claim: claim.id })
+    }
+
+    /// Gives up the vport, as dropping does, and tells whether the switch was still there.
+    ///
+    /// # Errors
+    /// [`Error::Closed`] and [`Error::Io`].
+    pub fn detach(self) -> Result<(), Error> {
+        self.done(&Request::Detach)
+    }
+
+    fn done(&self, request: &Request) -> Result<(), Error> {
+        match self.client.call(request, None)? {
+            Reply::Done => Ok(()),
+            other => Err(unexpected(other)),
+        }
+    }
+
+    /// The vport's number, as in `msctl stacks`.
+    pub const fn slot(&self) -> u16 {
+        self.attachment.slot
+    }
+
+    /// Most buffers that this stack may hold per worker: received and not given back, or to be
+    /// sent from. Beyond it, packets for this stack are dropped.
+    pub const fn quota(&self) -> u32 {
+        self.attachment.quota
+    }
+
+    /// The NIC ports, as they were at the time of attaching.
+    pub fn ports(&self) -> &[PortRow] {
+        &self.attachment.ports
+    }
+
+    /// To be called once per round of a stack's loop, with whether there was anything to do: an
+    /// idle stack pauses, then sleeps up to 100 µs ([`Backoff`]). False when the switch has ended
+    /// or has shut this vport: then it is time to leave.
+    pub fn idle(&mut self, worked: bool) -> bool {
+        self.backoff.after_poll(worked);
+        if self.backoff.is_asleep() && !self.client.is_connected() {
+            return false;
+        }
+        self.rings.is_open()
+    }
+}
+
+impl Deref for Vport {
+    type Target = RingPort;
+
+    fn deref(&self) -> &RingPort {
+        &self.rings
+    }
+}
+
+impl DerefMut for Vport {
+    fn deref_mut(&mut self) -> &mut RingPort {
+        &mut self.rings
+    }
+}
+
+fn map(attachment: &Attachment) -> Result<RingPort, Error> {
+    let lookup = |name: &str| {
+        Memzone::lookup(name).map_err(|error| Error::Eal(format!("shared memory: {error}")))
+    };
+    let region = Region::in_memzone(&lookup(&attachment.memzone)?, attachment.geometry)?;
+    let pool = &attachment.pool;
+    let layout = PoolLayout {
+        memzone: pool.memzone.clone(),
+        base: pool.base,
+        stride: pool.stride,
+        count: pool.count,
+        buf_len: pool.buf_len,
+    };
+    let buffers = Buffers::in_memzone(&lookup(&pool.memzone)?, &layout)?;
+    if attachment.slot >= attachment.geometry.slots {
+        return Err(Error::Protocol(format!("no vport {}", attachment.slot)));
+    }
+    let port = attachment.ports.first().map_or(0, |port| port.id);
+    Ok(RingPort::new(&region, buffers, attachment.slot, port))
+}

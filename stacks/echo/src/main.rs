@@ -1,0 +1,2 @@
+//! A UDP echo stack: the smallest user of port-api
+fn main() {}
