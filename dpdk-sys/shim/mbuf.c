@@ -10,6 +10,8 @@ SAME(1ULL << 7, RTE_MBUF_F_RX_IP_CKSUM_GOOD);
 SAME(1ULL << 8, RTE_MBUF_F_RX_L4_CKSUM_GOOD);
 SAME(1ULL << 61, RTE_MBUF_F_EXTERNAL);
 SAME(1ULL << 62, RTE_MBUF_F_INDIRECT);
+SAME(1ULL << 1, RTE_MBUF_F_RX_RSS_HASH);
+SAME(128, RTE_PKTMBUF_HEADROOM);
 
 int ms_pktmbuf_alloc_bulk(struct rte_mempool *mp, struct rte_mbuf **mbufs, unsigned int n)
 {

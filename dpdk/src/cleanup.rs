@@ -3,7 +3,7 @@
 use std::{
     fs::{self, File},
     io,
-    os::fd::AsRawFd,
+    os::{fd::AsRawFd, unix::net::UnixDatagram},
     path::{Path, PathBuf},
 };
 
@@ -83,13 +83,22 @@ pub(crate) fn remove_files(prefix: &str, runtime_dir: &Path, huge_dir: Option<&P
 }
 
 /// Unlinks what EAL in a process that is gone has left: the socket over which it heard from the
-/// primary, and its private tables of what it had mapped.
+/// primary, and its private tables of what it had mapped. And every other socket that nobody
+/// listens at any more, as of processes that died before anyone knew their pid.
 pub(crate) fn remove_secondary(runtime_dir: &Path, pid: u32) {
     let socket = format!("mp_socket_{pid}_");
     let table = format!("_{pid}");
     remove_matching(runtime_dir, |name| {
-        name.starts_with(&socket) || name.starts_with("fbarray_") && name.ends_with(&table)
+        name.starts_with(&socket)
+            || name.starts_with("fbarray_") && name.ends_with(&table)
+            || name.starts_with("mp_socket_") && is_dead(&runtime_dir.join(name))
     });
+}
+
+/// EAL judges likewise when a message can't be sent (`eal_common_proc.c`).
+fn is_dead(socket: &Path) -> bool {
+    let probe = UnixDatagram::unbound().and_then(|probe| probe.connect(socket));
+    probe.is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused)
 }
 
 /// `HUGEFILE_FMT` of `eal_filesystem.h`: "%smap_%d"
@@ -133,20 +142,24 @@ mod tests {
     fn removes_one_pids_files_and_then_everything() {
         let dir = std::env::temp_dir().join(format!("dpdk-cleanup-{}", std::process::id()));
         fs::create_dir_all(&dir).unwrap();
-        let gone = ["mp_socket_12_ab", "fbarray_memseg-2048k-0-1_12"];
-        let kept = [
-            "config",
-            "mp_socket",
-            "mp_socket_123_ab",
-            "fbarray_memzone",
-            "fbarray_a_112",
-        ];
-        for name in gone.iter().chain(&kept) {
+        let alive = UnixDatagram::bind(dir.join("mp_socket_123_ab")).unwrap();
+        for name in ["mp_socket_4_ab", "mp_socket_12_ab"] {
+            drop(UnixDatagram::bind(dir.join(name)).unwrap());
+        }
+        for name in ["config", "mp_socket", "fbarray_a_112", "fbarray_a_12"] {
             fs::write(dir.join(name), "").unwrap();
         }
         remove_secondary(&dir, 12);
-        assert!(gone.iter().all(|name| !dir.join(name).exists()));
-        assert!(kept.iter().all(|name| dir.join(name).exists()));
+        let left = fs::read_dir(&dir)
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name());
+        let mut left: Vec<_> = left.collect();
+        left.sort();
+        assert_eq!(
+            left,
+            ["config", "fbarray_a_112", "mp_socket", "mp_socket_123_ab"]
+        );
+        drop(alive);
         assert_eq!(
             find_primary(&dir).unwrap(),
             Primary::None,

@@ -1,10 +1,11 @@
 //! The environment abstraction layer: one per process.
 
 use std::{
-    ffi::{CStr, CString, c_char, c_int},
+    ffi::{CStr, CString, c_void},
     fmt, io,
     io::Write,
     path::{Path, PathBuf},
+    ptr::{self, NonNull},
     sync::{
         Mutex, PoisonError,
         atomic::{AtomicU8, Ordering},
@@ -14,10 +15,11 @@ use std::{
 use dpdk_sys as c;
 
 use crate::{
-    capture::{Capture, Captured},
+    capture::Captured,
     cleanup::{self, Primary},
     eal_args::{EalArgs, Output},
     eal_error,
+    eal_init::{self, Affinity},
     errno::Error,
     lcore::Lcore,
 };
@@ -74,7 +76,27 @@ pub struct Eal {
     runtime_dir: PathBuf,
     huge_dir: Option<PathBuf>,
     primary: bool,
+    /// Held until secondaries may come; see [`Eal::admit_secondaries`].
+    spare: Mutex<Option<Spare>>,
 }
+
+/// Memory in the shared heap.
+#[derive(Debug)]
+struct Spare(NonNull<c_void>);
+
+// SAFETY: only freed, which any thread may do.
+unsafe impl Send for Spare {}
+
+impl Spare {
+    fn take() -> Option<Self> {
+        // SAFETY: EAL is initialised; a null type is allowed.
+        NonNull::new(unsafe { c::rte_malloc(ptr::null(), SPARE, 0) }).map(Self)
+    }
+}
+
+/// Bytes that are free in the shared heap when secondaries come. EAL's initialisation takes 165 KiB
+/// of it in every secondary (`rte_service_init`), which [`Eal::secondary`] gives back.
+const SPARE: usize = 16 << 20;
 
 /// The environment variable that shows EAL's log as `--log-level` does.
 const LOG_VARIABLE: &str = "MULTISTACK_EAL_LOG";
@@ -102,7 +124,7 @@ impl Eal {
             eal_error::check_primary(&parsed, &dir)?;
         }
         let show = parsed.output != Output::Quiet || std::env::var_os(LOG_VARIABLE).is_some();
-        let result = init(args, iova_mode(&parsed), show)
+        let result = eal_init::init(args, &eal_init::added(&parsed), show)
             .and_then(|log| missing_devices(&parsed, log.as_ref()).map(|()| log));
         let log = match result {
             Ok(log) => log,
@@ -116,6 +138,8 @@ impl Eal {
             runtime_dir: dir,
             huge_dir: parsed.huge_dir,
             primary: true,
+            // Without hugepages no secondary can come.
+            spare: Mutex::new(if parsed.no_huge { None } else { Spare::take() }),
         })
     }
 
@@ -144,9 +168,15 @@ impl Eal {
         }
         eal_error::check_secondary(file_prefix, &dir)?;
         let affinity = Affinity::of_this_thread();
-        let result = init(&secondary_args(file_prefix, &affinity.cpus()), None, false);
+        let result = eal_init::init(
+            &eal_init::secondary_args(file_prefix, &affinity.cpus()),
+            &[],
+            false,
+        );
         affinity.restore();
         let log = result?;
+        // SAFETY: EAL is initialised, and a secondary has no service cores.
+        unsafe { c::rte_service_finalize() };
         replay(log.as_ref());
         *prefix = Some(file_prefix.to_owned());
         ROLE.store(SECONDARY, Ordering::Release);
@@ -159,7 +189,34 @@ impl Eal {
             runtime_dir,
             huge_dir: None,
             primary: false,
+            spare: Mutex::new(None),
         }
+    }
+
+    /// Gives the shared heap the memory that secondaries need while they attach. For a primary that
+    /// has its pool, memzones and ports, before it tells anyone its `--file-prefix`.
+    ///
+    /// If the heap has to grow while a secondary initialises, the primary waits for all
+    /// secondaries to map the new memory, that one included, which does not answer yet: after 5 s
+    /// its initialisation fails. So the heap must not grow any more. (With an `-m` or
+    /// `--socket-mem` of less than 32 MiB it may.)
+    pub fn admit_secondaries(&self) {
+        let spare = self
+            .spare
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+        if let Some(Spare(memory)) = spare {
+            // SAFETY: from rte_malloc, and taken out of its place, so freed once.
+            unsafe { c::rte_free(memory.as_ptr()) };
+        }
+    }
+
+    /// Bytes of the shared heap in use, of all processes and NUMA sockets. Takes the heap's lock,
+    /// which a secondary that was killed while it initialised may have left locked.
+    pub fn heap_in_use(&self) -> usize {
+        // SAFETY: EAL is initialised.
+        unsafe { c::ms_heap_in_use() }
     }
 
     /// `--file-prefix`; "rte" unless given.
@@ -214,7 +271,7 @@ impl Drop for Eal {
 }
 
 /// Removes what EAL in a secondary process that is gone has left in the primary's runtime
-/// directory.
+/// directory, and what secondaries left that died before anyone knew their pid.
 pub fn forget_secondary(runtime_dir: &Path, pid: u32) {
     cleanup::remove_secondary(runtime_dir, pid);
 }
@@ -227,56 +284,6 @@ pub(crate) fn worker_ids() -> impl Iterator<Item = u32> {
         (next < c::MS_MAX_LCORE).then_some(next)
     };
     std::iter::successors(next(u32::MAX), move |&id| next(id))
-}
-
-/// Without an IOMMU, EAL takes physical addresses for granted, and then the pool needs memory that
-/// is physically in one piece. Only a device behind one of these kernel drivers can mean that;
-/// virtual and bifurcated ones never see a physical address.
-fn iova_mode(args: &EalArgs) -> Option<&'static str> {
-    const USERSPACE: [&str; 3] = ["igb_uio", "uio_pci_generic", "vfio-pci"];
-    let has_devices = |driver: &str| {
-        let entries = std::fs::read_dir(Path::new("/sys/bus/pci/drivers").join(driver));
-        let mut names = entries
-            .into_iter()
-            .flatten()
-            .flatten()
-            .map(|entry| entry.file_name());
-        // A device is a link named by its address.
-        names.any(|name| name.to_string_lossy().contains(':'))
-    };
-    let left_to_eal = args.iova_mode || USERSPACE.into_iter().any(has_devices);
-    (!left_to_eal).then_some("--iova-mode=va")
-}
-
-/// Calls `rte_eal_init` with the arguments and one that was added to them, and shows or captures
-/// its output.
-fn init(args: &[String], added: Option<&str>, show: bool) -> Result<Option<Captured>, EalError> {
-    let nul = |_| EalError::new("an EAL argument holds a NUL".to_owned());
-    let all = args.iter().map(String::as_str).chain(added);
-    let strings: Vec<CString> = all
-        .map(CString::new)
-        .collect::<Result<_, _>>()
-        .map_err(nul)?;
-    let count = c_int::try_from(strings.len()).unwrap_or(c_int::MAX);
-    // EAL keeps pointers into argv and permutes it; it never frees it.
-    let mut pointers: Vec<*mut c_char> = strings.into_iter().map(CString::into_raw).collect();
-    pointers.push(std::ptr::null_mut());
-    let pointers = Vec::leak(pointers);
-    let capture = if show { None } else { Capture::start() };
-    if capture.is_none() {
-        // SAFETY: no arguments.
-        unsafe { c::ms_log_to_stderr() };
-    }
-    // SAFETY: the pointers are as main()'s argv, and the caller holds the lock, so this is the only call.
-    let ret = unsafe { c::rte_eal_init(count, pointers.as_mut_ptr()) };
-    // SAFETY: reads a thread-local variable.
-    let errno = unsafe { c::ms_errno() };
-    let captured = capture.map(Capture::finish);
-    if ret < 0 {
-        let errno = Error::new(errno, "rte_eal_init").to_string();
-        return Err(eal_error::explain(args, captured.as_ref(), &errno));
-    }
-    Ok(captured)
 }
 
 /// EAL logs a device that failed to probe and goes on without it; the user asked for it, though.
@@ -326,44 +333,5 @@ fn replay(captured: Option<&Captured>) {
     let warnings = captured.log.iter().filter(|line| line.level <= WARNING);
     for line in warnings.filter(|line| !line.text.contains(NOISE)) {
         let _ = writeln!(err, "{}", line.text);
-    }
-}
-
-fn secondary_args(prefix: &str, cpus: &[usize]) -> Vec<String> {
-    let cpus: Vec<String> = cpus.iter().map(ToString::to_string).collect();
-    vec![
-        "stack".to_owned(),
-        "--proc-type=secondary".to_owned(),
-        format!("--file-prefix={prefix}"),
-        "--no-pci".to_owned(),
-        "--no-telemetry".to_owned(),
-        // EAL pins the calling thread to its lcore's CPUs: those it has already.
-        format!("--lcores=0@({})", cpus.join(",")),
-    ]
-}
-
-/// The CPUs that a thread may run on.
-struct Affinity(libc::cpu_set_t);
-
-impl Affinity {
-    fn of_this_thread() -> Self {
-        // SAFETY: all zeroes is an empty set, and the size is right.
-        unsafe {
-            let mut set: libc::cpu_set_t = std::mem::zeroed();
-            libc::sched_getaffinity(0, size_of_val(&set), &raw mut set);
-            Self(set)
-        }
-    }
-
-    fn cpus(&self) -> Vec<usize> {
-        let all = 0..usize::try_from(libc::CPU_SETSIZE).unwrap_or(0);
-        // SAFETY: every number is below CPU_SETSIZE.
-        all.filter(|&cpu| unsafe { libc::CPU_ISSET(cpu, &self.0) })
-            .collect()
-    }
-
-    fn restore(&self) {
-        // SAFETY: a set that the kernel gave, of the right size.
-        unsafe { libc::sched_setaffinity(0, size_of_val(&self.0), &raw const self.0) };
     }
 }

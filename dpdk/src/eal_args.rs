@@ -46,7 +46,7 @@ pub(crate) struct Device {
 }
 
 /// Long options that are looked at, and whether they take a value.
-const LONG: [(&str, bool); 15] = [
+const LONG: [(&str, bool); 14] = [
     ("allow", true),
     ("file-prefix", true),
     ("help", false),
@@ -58,7 +58,6 @@ const LONG: [(&str, bool); 15] = [
     ("log-level", true),
     ("no-huge", false),
     ("no-shconf", false),
-    ("numa-mem", true),
     ("proc-type", true),
     ("socket-mem", true),
     ("vdev", true),
@@ -129,7 +128,7 @@ impl EalArgs {
             ("help", _) => self.output = Output::Help,
             ("log-level", _) => self.output = self.output.max(Output::Log),
             ("iova-mode", _) => self.iova_mode = true,
-            ("legacy-mem" | "numa-mem" | "socket-mem", _) => self.memory = true,
+            ("legacy-mem" | "socket-mem", _) => self.memory = true,
             ("no-huge", _) => self.no_huge = true,
             ("in-memory" | "no-shconf", _) => return refuse(&format!("--{name}")),
             ("huge-unlink", value) => match value.as_deref() {
@@ -183,7 +182,8 @@ fn long_option(name: &str) -> Option<(&'static str, bool)> {
         "huge-worker-stack",
         "log-color",
         "log-timestamp",
-        "vfio-intr", "socket-limit",
+        "vfio-intr",
+        "socket-limit",
     ];
     if let Some(exact) = LONG.iter().find(|(long, _)| *long == name) {
         return Some(*exact);
@@ -292,6 +292,8 @@ mod tests {
         let plain = parse(&["-l", "0", "-n4", "--no-pci"]).unwrap();
         assert!(!plain.no_huge && !plain.iova_mode && plain.output == Output::Quiet);
         assert!(parse(&["--iova-mode", "pa"]).unwrap().iova_mode);
+        assert!(!plain.memory && parse(&["-m", "64"]).unwrap().memory);
+        assert!(parse(&["--socket-mem=64,64"]).unwrap().memory);
         assert!(parse(&["--no-huge"]).unwrap().no_huge);
     }
 }

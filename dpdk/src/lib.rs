@@ -20,6 +20,8 @@ mod capture;
 mod cleanup;
 mod eal_args;
 mod eal_error;
+mod eal_init;
+mod port;
 mod queue;
 
 pub use eal::{Eal, EalError};

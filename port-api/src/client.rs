@@ -77,6 +77,10 @@ impl Client {
         match self.conn.recv()?.message {
             Reply::Refused { errno, message } => Err(Error::Refused { errno, message }),
             Reply::Shutdown => Err(Error::Closed),
+            Reply::Evicted { message } => Err(Error::Refused {
+                errno: libc::ECONNABORTED,
+                message,
+            }),
             reply => Ok(reply),
         }
     }

@@ -43,7 +43,7 @@ mod ring_port;
 mod switch_side;
 mod vport;
 
-pub use backoff::Backoff;
+pub use backoff::{Backoff, sharpen_sleeps};
 pub use burst::{BURST, Burst, Packet};
 pub use claim::{Claim, bind};
 pub use client::Client;

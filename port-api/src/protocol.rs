@@ -2,8 +2,8 @@
 //! [`MAX_MESSAGE`](crate::MAX_MESSAGE) bytes.
 //!
 //! A client speaks first, with [`Request::Hello`]; every request gets one [`Reply`]. The switch
-//! may also send [`Reply::Shutdown`] at any time, after which it closes the connection. Lists come
-//! in pages of up to [`PAGE`] rows.
+//! may also say [`Reply::Evicted`] or [`Reply::Shutdown`] at any time; after the latter it closes the
+//! connection. Lists come in pages of up to [`PAGE`] rows.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -170,6 +170,11 @@ pub enum Reply {
     },
     /// The switch ends.
     Shutdown,
+    /// The switch has shut this vport. The connection stays, for [`Request::Detach`].
+    Evicted {
+        /// What the stack did.
+        message: String,
+    },
 }
 
 /// Who the primary is.

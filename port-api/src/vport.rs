@@ -25,6 +25,7 @@ pub struct Vport {
     attachment: Attachment,
     rings: RingPort,
     backoff: Backoff,
+    detached: bool,
     // Last: rings and buffers lie in its memory, which stays mapped for the life of the process.
     _eal: Eal,
 }
@@ -65,6 +66,7 @@ impl Vport {
             attachment,
             rings,
             backoff: Backoff::new(false),
+            detached: false,
             _eal: eal,
         })
     }
@@ -120,7 +122,8 @@ impl Vport {
     ///
     /// # Errors
     /// [`Error::Closed`] and [`Error::Io`].
-    pub fn detach(self) -> Result<(), Error> {
+    pub fn detach(mut self) -> Result<(), Error> {
+        self.detached = true;
         self.done(&Request::Detach)
     }
 
@@ -156,6 +159,15 @@ impl Vport {
             return false;
         }
         self.rings.is_open()
+    }
+}
+
+impl Drop for Vport {
+    fn drop(&mut self) {
+        if !self.detached {
+            // A switch that is gone has taken everything back already.
+            let _ = self.done(&Request::Detach);
+        }
     }
 }
 

@@ -146,7 +146,7 @@ impl<T: Entry> Producer<T> {
     /// Entries that fit, as last known: the consumer may have made more room since.
     pub fn room(&self) -> u32 {
         // `refresh` keeps the distance within the capacity.
-        self.raw.capacity - self.staged.wrapping_sub(self.consumer)
+        self.raw.capacity - self.used()
     }
 
     /// Looks at the consumer's cursor again and tells how many entries fit now.
@@ -165,9 +165,10 @@ impl<T: Entry> Producer<T> {
         Ok(self.room())
     }
 
-    /// Entries that wait for the consumer, as last known.
-    pub fn unread(&self) -> u32 {
-        self.published.wrapping_sub(self.consumer)
+    /// Entries in the ring, staged ones included, as last known: the consumer may have taken some
+    /// since.
+    pub fn used(&self) -> u32 {
+        self.staged.wrapping_sub(self.consumer)
     }
 
     /// Writes an entry without showing it to the consumer yet. False, and nothing written, if

@@ -1,1 +1,17 @@
-//! The switch: workers, claims, control
+//! The switch.
+//!
+//! Read in this order: `worker` (the data path), `classify` and `egress` (what it decides by),
+//! `vport` (rings and what is held), `flow_table`, `command` (how the control thread talks to the
+//! workers), `control` (how stacks talk to the control thread), `run` (start and end).
+
+#![deny(unsafe_code)]
+
+pub mod classify;
+pub mod command;
+pub mod counters;
+pub mod egress;
+pub mod flow_table;
+pub mod io;
+pub mod verdict;
+pub mod vport;
+pub mod worker;

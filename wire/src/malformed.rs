@@ -64,8 +64,8 @@ malformed! {
     /// option" (RFC 2675 section 3), which no frame here can be large enough for.
     Ipv6PayloadLength => "ipv6-payload-length",
     /// An extension header that reaches past the payload, or more than
-    /// [`MAX_EXTENSION_HEADERS`](crate::MAX_EXTENSION_HEADERS) of them. RFC 8504 section 5.3: a
-    /// host "MAY impose limits on" the number of them.
+    /// [`MAX_EXTENSION_HEADERS`](crate::MAX_EXTENSION_HEADERS) of them; RFC 8883 is
+    /// about nodes that discard packets for such limits.
     Ipv6ExtensionHeaders => "ipv6-extension-headers",
     /// RFC 8200 section 4.1: the Hop-by-Hop Options header "is restricted to appear immediately
     /// after an IPv6 header only."

@@ -17,10 +17,7 @@ const CASES: [Case; 4] = [
     ("failures: one line, nothing left behind", failures::all),
     ("packets: pool, ports, ledger", packets::in_a_process),
     ("secondary: attaches, again and again", secondary::attaches),
-    (
-        "secondary: killed, stopped, forgotten",
-        secondary::is_forgotten,
-    ),
+    ("secondary: killed and forgotten", secondary::is_forgotten),
 ];
 
 fn main() -> ExitCode {

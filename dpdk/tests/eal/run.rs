@@ -2,9 +2,9 @@
 
 use std::{
     fs,
-    io::{BufRead, BufReader},
+    io::{BufRead, BufReader, Write},
     path::{Path, PathBuf},
-    process::{Child, Command, Output, Stdio},
+    process::{Child, ChildStdout, Command, Output, Stdio},
 };
 
 /// A `--file-prefix` that no other test has.
@@ -45,6 +45,7 @@ pub fn text(bytes: &[u8]) -> String {
 /// A primary that runs until this is dropped.
 pub struct Primary {
     child: Child,
+    stdout: BufReader<ChildStdout>,
     pub prefix: String,
 }
 
@@ -56,15 +57,35 @@ impl Primary {
             .stdout(Stdio::piped())
             .spawn()
             .expect("runs itself");
-        let mut line = String::new();
-        let stdout = child.stdout.take().expect("piped");
-        BufReader::new(stdout).read_line(&mut line).expect("a line");
+        let stdout = BufReader::new(child.stdout.take().expect("piped"));
+        let mut primary = Self {
+            child,
+            stdout,
+            prefix,
+        };
         assert_eq!(
-            line.trim(),
+            primary.line(),
             "ready",
             "the primary did not start; are there free hugepages?"
         );
-        Self { child, prefix }
+        primary
+    }
+
+    fn line(&mut self) -> String {
+        let mut line = String::new();
+        self.stdout.read_line(&mut line).expect("a line");
+        line.trim().to_owned()
+    }
+
+    /// Bytes of the shared heap.
+    pub fn heap_in_use(&mut self) -> usize {
+        self.child
+            .stdin
+            .as_mut()
+            .expect("piped")
+            .write_all(b"\n")
+            .expect("it reads");
+        self.line().parse().expect("a number")
     }
 
     pub fn pid(&self) -> u32 {

@@ -1,6 +1,6 @@
 //! Secondaries come, go and crash.
 
-use std::{fs, io::Read, process::ExitCode, slice};
+use std::{fs, process::ExitCode, slice};
 
 use dpdk::{Eal, Mempool, Memzone, eal::forget_secondary, ethdev};
 
@@ -27,9 +27,12 @@ pub fn hold(args: &[String]) -> ExitCode {
     assert!(bytes.iter().all(|&byte| byte == 0));
     bytes[..ADDRESS].copy_from_slice(&zone.addr().addr().get().to_ne_bytes());
     bytes[ADDRESS..][..GREETING.len()].copy_from_slice(GREETING);
+    eal.admit_secondaries();
     println!("ready");
-    // Until the end of it, whatever comes.
-    let _ = std::io::stdin().read_to_end(&mut Vec::new());
+    // A line asks how much of the heap is in use; the end of them ends it.
+    for _ in std::io::stdin().lines() {
+        println!("{}", eal.heap_in_use());
+    }
     eal.cleanup();
     ExitCode::SUCCESS
 }
@@ -96,23 +99,29 @@ pub fn attaches() {
         text(&out.stderr)
     );
 
-    let primary = Primary::start("attach");
+    let mut primary = Primary::start("attach");
+    let before = primary.heap_in_use();
     for _ in 0..20 {
         assert_eq!(run_ok(&["attach", &primary.prefix]), "");
     }
-    let both: Vec<_> = (0..8)
-        .map(|_| {
-            command(&["attach", &primary.prefix])
-                .spawn()
-                .expect("runs itself")
-        })
-        .collect();
-    for mut child in both {
+    assert_eq!(
+        primary.heap_in_use(),
+        before,
+        "a secondary leaves nothing in the shared heap"
+    );
+    let spawn = |_| {
+        command(&["attach", &primary.prefix])
+            .spawn()
+            .expect("runs itself")
+    };
+    let at_once: Vec<_> = (0..24).map(spawn).collect();
+    for mut child in at_once {
         assert!(
             child.wait().expect("a child").success(),
             "at the same time as others"
         );
     }
+    assert_eq!(primary.heap_in_use(), before);
     primary.stop();
 }
 

@@ -1,0 +1,385 @@
+//! The control thread: it waits for clients, for their death, and for signals; and it alone
+//! changes claims and vports.
+
+use std::os::fd::OwnedFd;
+use std::path::PathBuf;
+use std::time::Instant;
+
+use dpdk::eal::forget_secondary;
+use dpdk::{Eal, Ledger, Mempool};
+use port_api::Error;
+use port_api::protocol::{Attachment, Greeting, Pool, Reply, Request, VERSION};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::net::{SocketFlags, accept_with};
+
+use crate::claims::{Claims, local};
+use crate::command::{Command, Event};
+use crate::holder::kernel_holder;
+use crate::nics::Nic;
+use crate::peer::Peer;
+use crate::queries;
+use crate::refusal::Refusal;
+use crate::stacks::{Slots, Stack, check_name};
+use crate::vport;
+use crate::workers::{Stuck, Workers};
+
+/// How often the control thread looks for what workers say unasked.
+const EVENT_PERIOD: Timespec = Timespec {
+    tv_sec: 0,
+    tv_nsec: 100_000_000,
+};
+
+/// Most clients at a time; more are turned away.
+const MAX_PEERS: usize = 8192;
+
+/// Name of the memzone of rings and doorbells.
+pub const MEMZONE: &str = "multistack";
+
+/// Everything that the control thread looks after.
+pub struct Control {
+    pub(crate) listener: OwnedFd,
+    pub(crate) signals: OwnedFd,
+    pub(crate) file_prefix: String,
+    pub(crate) runtime_dir: PathBuf,
+    pub(crate) pool: std::sync::Arc<Mempool>,
+    pub(crate) ledger: Ledger,
+    pub(crate) nics: Vec<Nic>,
+    pub(crate) workers: Workers,
+    pub(crate) slots: Slots,
+    pub(crate) claims: Claims,
+    pub(crate) peers: Vec<Peer>,
+}
+
+/// Why a request was not answered as hoped.
+enum Failure {
+    Refused(Refusal),
+    Stuck(Stuck),
+}
+
+impl From<Refusal> for Failure {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refused(refusal)
+    }
+}
+
+impl From<Stuck> for Failure {
+    fn from(stuck: Stuck) -> Self {
+        Self::Stuck(stuck)
+    }
+}
+
+/// What poll(2) found.
+#[derive(Default)]
+struct Ready {
+    signal: bool,
+    connection: bool,
+    /// Peers that said something, and peers that died.
+    said: Vec<usize>,
+    died: Vec<usize>,
+}
+
+impl Control {
+    /// Serves until a signal asks for the end.
+    ///
+    /// # Errors
+    /// [`Stuck`].
+    pub fn run(&mut self) -> Result<(), Stuck> {
+        loop {
+            let ready = self.wait();
+            if ready.signal {
+                return Ok(());
+            }
+            for peer in ready.said {
+                self.listen_to(peer)?;
+            }
+            for peer in ready.died {
+                self.bury(peer)?;
+            }
+            while let Some(Event::Corrupt(slot)) = self.workers.event() {
+                self.evict(slot, "its rings hold impossible cursors")?;
+            }
+            self.peers.retain(|peer| !peer.is_over());
+            if ready.connection {
+                self.accept();
+            }
+        }
+    }
+
+    fn wait(&self) -> Ready {
+        let mut fds = vec![
+            PollFd::new(&self.signals, PollFlags::IN),
+            PollFd::new(&self.listener, PollFlags::IN),
+        ];
+        let mut whose = Vec::with_capacity(2 * self.peers.len());
+        for (at, peer) in self.peers.iter().enumerate() {
+            fds.push(PollFd::new(&peer.pidfd, PollFlags::IN));
+            whose.push((at, false));
+            if let Some(conn) = &peer.conn {
+                fds.push(PollFd::new(conn, PollFlags::IN));
+                whose.push((at, true));
+            }
+        }
+        let mut ready = Ready::default();
+        // Interrupted: the signal's pipe will tell the next time.
+        if poll(&mut fds, Some(&EVENT_PERIOD)).is_err() {
+            return ready;
+        }
+        let is_ready = |fd: &PollFd<'_>| !fd.revents().is_empty();
+        ready.signal = is_ready(&fds[0]);
+        ready.connection = is_ready(&fds[1]);
+        for (fd, (at, is_conn)) in fds[2..].iter().zip(whose) {
+            if is_ready(fd) {
+                let list = if is_conn { &mut ready.said } else { &mut ready.died };
+                list.push(at);
+            }
+        }
+        ready
+    }
+
+    fn accept(&mut self) {
+        let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+        let Ok(socket) = accept_with(&self.listener, flags) else {
+            return;
+        };
+        if self.peers.len() >= MAX_PEERS {
+            tracing::warn!("turned a client away: there are {MAX_PEERS} already");
+            return;
+        }
+        match Peer::new(socket) {
+            Ok(peer) => self.peers.push(peer),
+            Err(error) => tracing::debug!("a client died while connecting: {error}"),
+        }
+    }
+
+    fn listen_to(&mut self, at: usize) -> Result<(), Stuck> {
+        let Some(conn) = &self.peers[at].conn else {
+            return Ok(());
+        };
+        let received = match conn.recv::<Request>() {
+            Ok(received) => received,
+            Err(Error::Io { source, .. }) if source.raw_os_error() == Some(libc::EAGAIN) => {
+                return Ok(());
+            }
+            Err(Error::Protocol(why)) => {
+                let refusal = Refusal::new(libc::EPROTO, format!("not a request: {why}"));
+                self.reply(at, &refusal.into());
+                return self.hang_up(at);
+            }
+            Err(_) => return self.hang_up(at),
+        };
+        if !self.peers[at].greeted {
+            return self.greet(at, &received.message);
+        }
+        match self.answer(at, received.message, received.fd) {
+            Ok(reply) => self.reply(at, &reply),
+            Err(Failure::Refused(refusal)) => {
+                tracing::info!("{} was refused: {refusal}", self.peers[at].describe());
+                self.reply(at, &refusal.into());
+            }
+            Err(Failure::Stuck(stuck)) => return Err(stuck),
+        }
+        Ok(())
+    }
+
+    fn reply(&mut self, at: usize, reply: &Reply) {
+        let Some(conn) = &self.peers[at].conn else {
+            return;
+        };
+        if let Err(error) = conn.send(reply, None) {
+            // It does not read its answers: the end of the connection is all that it can be told.
+            tracing::info!("cut {} off: {error}", self.peers[at].describe());
+            let _ = rustix::net::shutdown(conn, rustix::net::Shutdown::Both);
+        }
+    }
+
+    fn greet(&mut self, at: usize, message: &Request) -> Result<(), Stuck> {
+        let Request::Hello { version, client } = message else {
+            let refusal = Refusal::new(libc::EPROTO, "the first message must be a hello");
+            self.reply(at, &refusal.into());
+            return self.hang_up(at);
+        };
+        // A client of another version gets this too, to see which one it should be.
+        let greeting = Greeting {
+            version: VERSION,
+            switch: concat!("multistack ", env!("CARGO_PKG_VERSION")).to_owned(),
+            dpdk: Eal::dpdk_version().to_owned(),
+            file_prefix: self.file_prefix.clone(),
+            pid: std::process::id(),
+        };
+        self.reply(at, &Reply::Hello(greeting));
+        if *version != VERSION {
+            tracing::warn!("{client} speaks control protocol {version}, this is {VERSION}");
+            return self.hang_up(at);
+        }
+        self.peers[at].greeted = true;
+        Ok(())
+    }
+
+    fn answer(&mut self, at: usize, request: Request, fd: Option<OwnedFd>) -> Result<Reply, Failure> {
+        match request {
+            Request::Hello { .. } => Err(Refusal::new(libc::EPROTO, "hello was said before").into()),
+            Request::Attach { name } => self.attach(at, name),
+            Request::Detach => self.detach(at),
+            Request::Claim { protocol } => {
+                let slot = self.stack_of(at)?.slot;
+                let missing = || Refusal::new(libc::EBADF, "a claim comes with a bound socket");
+                let socket = fd.ok_or_else(missing)?;
+                let nic_of = |index| self.nics.iter().find(|nic| nic.has_index(index)).map(|n| n.id);
+                let holder = |slot| queries::holder(&self.peers, slot);
+                let (claim, local) = self.claims.add(protocol, socket, slot, nic_of, holder)?;
+                self.workers.ask(|_| Command::Claim(local, slot))?;
+                let addr = local.addr;
+                Ok(Reply::Claimed { claim, addr })
+            }
+            Request::Release { claim } => {
+                let slot = self.stack_of(at)?.slot;
+                let claimed = self.claims.get(claim).filter(|claim| claim.slot == slot);
+                let unknown = || Refusal::new(libc::ENOENT, format!("no claim {claim} of yours"));
+                let local = claimed.ok_or_else(unknown)?.local;
+                self.workers.ask(|_| Command::Release(local))?;
+                self.claims.remove(claim);
+                Ok(Reply::Done)
+            }
+            Request::Holder { protocol, addr } => {
+                let nic_of = |index| self.nics.iter().find(|nic| nic.has_index(index)).map(|n| n.id);
+                let owner = local(protocol, addr, nic_of).ok().and_then(|l| self.claims.owner(&l));
+                let holder = match owner {
+                    Some(slot) => Some(queries::holder(&self.peers, slot)),
+                    None => kernel_holder(protocol, addr),
+                };
+                Ok(Reply::Holder { holder })
+            }
+            Request::Ports => Ok(Reply::Ports { ports: queries::ports(&self.nics) }),
+            Request::Stacks { from } => Ok(queries::stacks(self, from)?),
+            Request::Claims { from } => Ok(queries::claims(self, from)),
+            Request::Stats { from } => Ok(queries::stats(self, from)?),
+        }
+    }
+
+    fn stack_of(&self, at: usize) -> Result<&Stack, Refusal> {
+        let peer = &self.peers[at];
+        match &peer.stack {
+            Some(stack) if !peer.evicted => Ok(stack),
+            _ => Err(Refusal::new(libc::ENOTCONN, "not attached")),
+        }
+    }
+
+    fn attach(&mut self, at: usize, name: String) -> Result<Reply, Failure> {
+        check_name(&name)?;
+        if let Some(stack) = &self.peers[at].stack {
+            let message = format!("this connection has vport {} already", stack.slot);
+            return Err(Refusal::new(libc::EBUSY, message).into());
+        }
+        let slot = self.slots.take()?;
+        self.slots.open(slot, &self.workers, || vport::Peer::Stack)?;
+        let since = Instant::now();
+        let peer = &mut self.peers[at];
+        peer.stack = Some(Stack { slot, name, since });
+        peer.was_stack = true;
+        tracing::info!("{} attached as vport {slot}", peer.describe());
+        let layout = self.pool.layout();
+        Ok(Reply::Attached(Box::new(Attachment {
+            slot,
+            quota: self.slots.quota(),
+            memzone: MEMZONE.to_owned(),
+            geometry: *self.slots.region().geometry(),
+            pool: Pool {
+                memzone: layout.memzone.clone(),
+                base: layout.base,
+                stride: layout.stride,
+                count: layout.count,
+                buf_len: layout.buf_len,
+            },
+            ports: queries::ports(&self.nics),
+        })))
+    }
+
+    /// The stack says that it has let go of everything.
+    fn detach(&mut self, at: usize) -> Result<Reply, Failure> {
+        let peer = &self.peers[at];
+        let Some(stack) = peer.stack.clone() else {
+            return Err(Refusal::new(libc::ENOTCONN, "not attached").into());
+        };
+        tracing::info!("{} detached from vport {}", peer.describe(), stack.slot);
+        if peer.evicted {
+            self.slots.reclaim(stack.slot, &self.workers)?;
+        } else {
+            self.withdraw_claims(stack.slot)?;
+            self.slots.close(stack.slot, &self.workers, true)?;
+        }
+        let peer = &mut self.peers[at];
+        peer.stack = None;
+        peer.evicted = false;
+        Ok(Reply::Done)
+    }
+
+    fn withdraw_claims(&mut self, slot: u16) -> Result<(), Stuck> {
+        let claims: Vec<_> = self.claims.of(slot).map(|(id, claim)| (id, claim.local)).collect();
+        for (id, local) in claims {
+            self.workers.ask(|_| Command::Release(local))?;
+            self.claims.remove(id);
+        }
+        Ok(())
+    }
+
+    /// Takes a vport out of service while its process may still live: nothing goes to it or comes
+    /// from it any more, but its buffers are reclaimed only when it is dead or lets go.
+    fn evict(&mut self, slot: u16, why: &str) -> Result<(), Stuck> {
+        let has_slot = |peer: &Peer| peer.stack.as_ref().is_some_and(|stack| stack.slot == slot);
+        let Some(at) = self.peers.iter().position(has_slot) else {
+            return Ok(());
+        };
+        if self.peers[at].evicted {
+            return Ok(());
+        }
+        tracing::warn!("{} was evicted from vport {slot}: {why}", self.peers[at].describe());
+        self.withdraw_claims(slot)?;
+        self.slots.close(slot, &self.workers, false)?;
+        self.peers[at].evicted = true;
+        let message = why.to_owned();
+        self.reply(at, &Reply::Evicted { message });
+        Ok(())
+    }
+
+    /// The connection is over; the process may live on.
+    fn hang_up(&mut self, at: usize) -> Result<(), Stuck> {
+        if let Some(slot) = self.peers[at].stack.as_ref().map(|stack| stack.slot) {
+            self.evict(slot, "it closed its connection")?;
+        }
+        self.peers[at].conn = None;
+        Ok(())
+    }
+
+    /// The process is dead: nothing of it is left that could write anywhere.
+    fn bury(&mut self, at: usize) -> Result<(), Stuck> {
+        let peer = &self.peers[at];
+        if let Some(slot) = peer.stack.as_ref().map(|stack| stack.slot) {
+            tracing::info!("{} on vport {slot} is dead", peer.describe());
+            if peer.evicted {
+                self.slots.reclaim(slot, &self.workers)?;
+            } else {
+                self.withdraw_claims(slot)?;
+                self.slots.close(slot, &self.workers, true)?;
+            }
+        }
+        let peer = &mut self.peers[at];
+        if peer.was_stack {
+            forget_secondary(&self.runtime_dir, peer.pid);
+        }
+        peer.stack = None;
+        peer.was_stack = false;
+        peer.conn = None;
+        Ok(())
+    }
+
+    /// Tells all clients that the switch ends.
+    pub fn say_farewell(&mut self) {
+        for at in 0..self.peers.len() {
+            if let Some(stack) = &self.peers[at].stack {
+                self.slots.tell_end(stack.slot);
+            }
+            self.reply(at, &Reply::Shutdown);
+        }
+        self.peers.clear();
+    }
+}

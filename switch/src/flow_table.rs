@@ -1,0 +1,238 @@
+//! A hash table with bounded probes: two buckets of eight, whatever the key.
+//!
+//! Each worker has its own. Only claims put entries in, never packets, so no traffic can make it
+//! grow; and since a lookup touches at most two buckets, none can make it slow. The hash is seeded
+//! with a secret, so that no one outside can choose keys which share a bucket.
+
+/// Entries per bucket: their tags fill one 16-byte vector.
+const WAYS: usize = 8;
+const EMPTY: u16 = 0;
+
+/// A key that can be hashed.
+pub trait Key: Copy + Eq {
+    /// Mixes the whole key with the seed.
+    fn hash(&self, seed: Seed) -> u64;
+}
+
+/// The secret of a table's hash.
+#[derive(Clone, Copy, Debug)]
+pub struct Seed(pub [u64; 2]);
+
+impl Seed {
+    /// Folds two words into one: a 64 x 64 multiplication whose halves are combined, as wyhash and
+    /// its relatives do.
+    #[inline]
+    pub fn fold(self, a: u64, b: u64) -> u64 {
+        let product = u128::from(a ^ self.0[0]) * u128::from(b ^ self.0[1]);
+        #[allow(clippy::cast_possible_truncation)] // both halves are used
+        let halves = (product as u64, (product >> 64) as u64);
+        halves.0 ^ halves.1
+    }
+}
+
+/// There is no room in either bucket of a key. With the table at most half full, as
+/// [`FlowTable::new`] sizes it, that is improbable beyond meeting it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Full;
+
+#[derive(Clone, Copy)]
+#[repr(align(64))]
+struct Bucket {
+    tags: [u16; WAYS],
+    entries: [u32; WAYS],
+}
+
+/// From keys to vports.
+pub struct FlowTable<K> {
+    buckets: Box<[Bucket]>,
+    entries: Box<[Option<(K, u16)>]>,
+    free: Vec<u32>,
+    seed: Seed,
+}
+
+/// Where a key may be.
+struct Home {
+    tag: u16,
+    buckets: [usize; 2],
+}
+
+impl<K: Key> FlowTable<K> {
+    /// An empty table for up to `capacity` entries, with all its memory allocated.
+    pub fn new(capacity: u32, seed: Seed) -> Self {
+        let buckets = (capacity as usize * 2).div_ceil(WAYS).next_power_of_two();
+        Self {
+            buckets: vec![
+                Bucket {
+                    tags: [EMPTY; WAYS],
+                    entries: [0; WAYS]
+                };
+                buckets
+            ]
+            .into(),
+            entries: vec![None; capacity as usize].into(),
+            free: (0..capacity).rev().collect(),
+            seed,
+        }
+    }
+
+    #[inline]
+    #[allow(clippy::cast_possible_truncation)] // bits of a hash
+    fn home(&self, key: &K) -> Home {
+        let hash = key.hash(self.seed);
+        let mask = self.buckets.len() - 1;
+        // The lowest bit is set so that no tag is `EMPTY`.
+        let tag = (hash >> 48) as u16 | 1;
+        Home {
+            tag,
+            buckets: [hash as usize & mask, (hash >> 24) as usize & mask],
+        }
+    }
+
+    /// The vport that has `key`.
+    #[inline]
+    pub fn get(&self, key: &K) -> Option<u16> {
+        if self.is_empty() {
+            return None;
+        }
+        let home = self.home(key);
+        home.buckets.iter().find_map(|&bucket| {
+            let way = self.find(bucket, home.tag, key)?;
+            let entry = self.buckets[bucket].entries[way] as usize;
+            self.entries[entry].map(|(_, vport)| vport)
+        })
+    }
+
+    #[inline]
+    fn find(&self, bucket: usize, tag: u16, key: &K) -> Option<usize> {
+        let bucket = &self.buckets[bucket];
+        let mut matches = bucket
+            .tags
+            .iter()
+            .enumerate()
+            .fold(0u8, |bits, (way, &t)| bits | u8::from(t == tag) << way);
+        while matches != 0 {
+            let way = matches.trailing_zeros() as usize;
+            let entry = &self.entries[bucket.entries[way] as usize];
+            if entry.as_ref().is_some_and(|(k, _)| k == key) {
+                return Some(way);
+            }
+            matches &= matches - 1;
+        }
+        None
+    }
+
+    /// Gives `key` to `vport`, whoever had it before. Tells who that was.
+    ///
+    /// # Errors
+    /// [`Full`].
+    pub fn insert(&mut self, key: K, vport: u16) -> Result<Option<u16>, Full> {
+        let home = self.home(&key);
+        for &bucket in &home.buckets {
+            if let Some(way) = self.find(bucket, home.tag, &key) {
+                let entry = self.buckets[bucket].entries[way] as usize;
+                let before = self.entries[entry].replace((key, vport));
+                return Ok(before.map(|(_, vport)| vport));
+            }
+        }
+        let used = |bucket: usize| {
+            let tags = &self.buckets[bucket].tags;
+            tags.iter().filter(|&&tag| tag != EMPTY).count()
+        };
+        let [first, second] = home.buckets;
+        let bucket = if used(second) < used(first) {
+            second
+        } else {
+            first
+        };
+        let way = self.buckets[bucket]
+            .tags
+            .iter()
+            .position(|&tag| tag == EMPTY);
+        let (Some(way), Some(entry)) = (way, self.free.last().copied()) else {
+            return Err(Full);
+        };
+        self.free.pop();
+        self.entries[entry as usize] = Some((key, vport));
+        self.buckets[bucket].entries[way] = entry;
+        self.buckets[bucket].tags[way] = home.tag;
+        Ok(None)
+    }
+
+    /// Takes `key` out. Tells who had it.
+    pub fn remove(&mut self, key: &K) -> Option<u16> {
+        let home = self.home(key);
+        for &bucket in &home.buckets {
+            if let Some(way) = self.find(bucket, home.tag, key) {
+                let entry = self.buckets[bucket].entries[way];
+                self.buckets[bucket].tags[way] = EMPTY;
+                self.free.push(entry);
+                return self.entries[entry as usize].take().map(|(_, vport)| vport);
+            }
+        }
+        None
+    }
+
+    /// How many keys there are.
+    #[inline]
+    pub fn len(&self) -> usize {
+        self.entries.len() - self.free.len()
+    }
+
+    /// True if no one holds a key of this kind, so that a lookup can be skipped.
+    #[inline]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::collections::HashMap;
+
+    impl Key for u64 {
+        fn hash(&self, seed: Seed) -> u64 {
+            seed.fold(*self, 0)
+        }
+    }
+
+    const SEED: Seed = Seed([0x9e37_79b9_7f4a_7c15, 0xc2b2_ae3d_27d4_eb4f]);
+
+    proptest! {
+        #[test]
+        fn equals_a_hash_map(steps in prop::collection::vec((0u64..40, any::<Option<u16>>()), 0..300)) {
+            let mut table = FlowTable::new(64, SEED);
+            let mut model = HashMap::new();
+            for (key, vport) in steps {
+                match vport {
+                    Some(vport) => prop_assert_eq!(table.insert(key, vport), Ok(model.insert(key, vport))),
+                    None => prop_assert_eq!(table.remove(&key), model.remove(&key)),
+                }
+                prop_assert_eq!(table.len(), model.len());
+                for key in 0..40 {
+                    prop_assert_eq!(table.get(&key), model.get(&key).copied());
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn holds_its_capacity_and_refuses_more() {
+        for seed in 0..20u64 {
+            let mut table = FlowTable::new(
+                5_000,
+                Seed([seed.wrapping_mul(0x9e37_79b9_7f4a_7c15), !seed]),
+            );
+            for key in 0..5_000u64 {
+                assert_eq!(table.insert(key, 1), Ok(None), "seed {seed}, key {key}");
+            }
+            assert_eq!(table.insert(5_000, 1), Err(Full));
+            assert_eq!(table.len(), 5_000);
+            assert_eq!(table.get(&5_000), None);
+            table.remove(&17);
+            assert_eq!(table.insert(5_000, 2), Ok(None));
+            assert_eq!(table.get(&5_000), Some(2));
+        }
+    }
+}

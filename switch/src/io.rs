@@ -1,0 +1,149 @@
+//! What a worker does with packets, apart from deciding: burst I/O, and lending buffers.
+//!
+//! A trait, so that the data path can be tested with no DPDK, no root and no hugepages; static
+//! dispatch, so that it costs nothing.
+
+use arrayvec::ArrayVec;
+use dpdk::ethdev::{RxQueue, TxQueue};
+use dpdk::{Burst, Ledger, Lent, Mbuf, Mempool, Owner, WorkerLedger, ledger::Reclaimed};
+use std::num::NonZeroU16;
+use std::sync::Arc;
+
+/// Most packets that are received, sent or freed together.
+pub const BURST: usize = dpdk::BURST;
+
+/// Buffers that are moved together.
+pub type Bufs<B> = ArrayVec<B, BURST>;
+
+/// A packet in a buffer of the switch's own.
+pub trait Buf {
+    /// The frame, without FCS.
+    fn frame(&self) -> &[u8];
+
+    /// Makes `len` bytes from `offset` on, counted from the buffer's start, the frame. False, and
+    /// nothing changed, if they leave the buffer.
+    fn set_frame(&mut self, offset: u16, len: u16) -> bool;
+
+    /// Asks the CPU to fetch the frame's first bytes.
+    fn prefetch(&self);
+}
+
+/// What a worker works on.
+pub trait Io {
+    /// Its buffers.
+    type Buf: Buf;
+
+    /// Receives from NIC port `nic` as many packets as fit into `burst`; tells how many.
+    fn rx_burst(&mut self, nic: usize, burst: &mut Bufs<Self::Buf>) -> usize;
+
+    /// Sends through NIC port `nic` from the front of `burst`; what it does not take stays. Tells
+    /// how many went.
+    fn tx_burst(&mut self, nic: usize, burst: &mut Bufs<Self::Buf>) -> usize;
+
+    /// A fresh buffer, with an empty frame.
+    fn alloc(&mut self) -> Option<Self::Buf>;
+
+    /// A fresh buffer with a copy of `frame`, if it fits.
+    fn copy(&mut self, frame: &[u8]) -> Option<Self::Buf>;
+
+    /// Gives buffers back to the pool.
+    fn free(&mut self, bufs: &mut Bufs<Self::Buf>);
+
+    /// Lends a buffer to a vport.
+    fn lend(&mut self, buf: Self::Buf, owner: Owner) -> Lent;
+
+    /// Takes back what this worker lent to `owner`; None if it did not.
+    fn take_back(&mut self, index: u32, owner: Owner) -> Option<Self::Buf>;
+
+    /// Gives the pool what this worker lent to `vport`, among `max` buffers from index `from` on.
+    fn reclaim(&mut self, vport: NonZeroU16, from: u32, max: u32) -> Reclaimed;
+}
+
+impl Buf for Mbuf {
+    #[inline]
+    fn frame(&self) -> &[u8] {
+        self.data()
+    }
+
+    #[inline]
+    fn set_frame(&mut self, offset: u16, len: u16) -> bool {
+        self.set_data(offset, len)
+    }
+
+    #[inline]
+    fn prefetch(&self) {
+        Mbuf::prefetch(self);
+    }
+}
+
+/// The real thing: DPDK's ports and pool.
+pub struct DpdkIo {
+    pool: Arc<Mempool>,
+    ledger: WorkerLedger,
+    rx: Vec<Option<RxQueue>>,
+    tx: Vec<TxQueue>,
+}
+
+impl DpdkIo {
+    /// One worker's share: a TX queue of every port, and an RX queue of each that has one for it.
+    /// None if the ledger's handle for `worker` is taken.
+    pub fn new(
+        pool: Arc<Mempool>,
+        ledger: &Ledger,
+        worker: u8,
+        rx: Vec<Option<RxQueue>>,
+        tx: Vec<TxQueue>,
+    ) -> Option<Self> {
+        Some(Self {
+            pool,
+            ledger: ledger.worker(worker)?,
+            rx,
+            tx,
+        })
+    }
+}
+
+impl Io for DpdkIo {
+    type Buf = Mbuf;
+
+    #[inline]
+    fn rx_burst(&mut self, nic: usize, burst: &mut Burst) -> usize {
+        match &mut self.rx[nic] {
+            Some(queue) => queue.rx_burst(burst),
+            None => 0,
+        }
+    }
+
+    #[inline]
+    fn tx_burst(&mut self, nic: usize, burst: &mut Burst) -> usize {
+        self.tx[nic].tx_burst(burst)
+    }
+
+    fn alloc(&mut self) -> Option<Mbuf> {
+        self.pool.alloc()
+    }
+
+    fn copy(&mut self, frame: &[u8]) -> Option<Mbuf> {
+        let mut mbuf = self.pool.alloc()?;
+        mbuf.append(frame).then_some(mbuf)
+    }
+
+    #[inline]
+    fn free(&mut self, bufs: &mut Burst) {
+        dpdk::free_bulk(bufs);
+    }
+
+    #[inline]
+    fn lend(&mut self, buf: Mbuf, owner: Owner) -> Lent {
+        self.ledger.lend(buf, owner)
+    }
+
+    #[inline]
+    fn take_back(&mut self, index: u32, owner: Owner) -> Option<Mbuf> {
+        self.ledger.take_back(index, owner)
+    }
+
+    fn reclaim(&mut self, vport: NonZeroU16, from: u32, max: u32) -> Reclaimed {
+        self.ledger.reclaim(vport, from, max)
+    }
+}

@@ -1,0 +1,64 @@
+//! A client of the control socket, and the process behind it.
+
+use std::os::fd::OwnedFd;
+
+use port_api::Connection;
+use rustix::io::Errno;
+use rustix::net::sockopt::socket_peercred;
+use rustix::process::{PidfdFlags, pidfd_open};
+
+use crate::stacks::Stack;
+
+/// One client.
+pub struct Peer {
+    /// None once it has closed the connection, or was cut off.
+    pub conn: Option<Connection>,
+    /// Its process, as of connecting.
+    pub pid: u32,
+    /// Its user, as of connecting.
+    pub uid: u32,
+    /// Becomes readable when the process is dead. A closed connection does not prove that: the
+    /// process may live on and write to its rings.
+    pub pidfd: OwnedFd,
+    /// It has said hello in the right version.
+    pub greeted: bool,
+    /// It has attached at some time: EAL has left files of its in the runtime directory.
+    pub was_stack: bool,
+    /// Its vport.
+    pub stack: Option<Stack>,
+    /// The vport is out of service, but the process may still write to its buffers.
+    pub evicted: bool,
+}
+
+impl Peer {
+    /// The peer at the other end of an accepted connection.
+    ///
+    /// # Errors
+    /// If it is dead already.
+    pub fn new(socket: OwnedFd) -> Result<Self, Errno> {
+        let cred = socket_peercred(&socket)?;
+        Ok(Self {
+            conn: Some(Connection::new(socket)),
+            pid: cred.pid.as_raw_nonzero().get().unsigned_abs(),
+            uid: cred.uid.as_raw(),
+            pidfd: pidfd_open(cred.pid, PidfdFlags::empty())?,
+            greeted: false,
+            was_stack: false,
+            stack: None,
+            evicted: false,
+        })
+    }
+
+    /// "name (pid 123)"
+    pub fn describe(&self) -> String {
+        match &self.stack {
+            Some(stack) => format!("stack {} (pid {})", stack.name, self.pid),
+            None => format!("pid {}", self.pid),
+        }
+    }
+
+    /// Whether anything is left to wait for.
+    pub fn is_over(&self) -> bool {
+        self.conn.is_none() && !self.was_stack
+    }
+}

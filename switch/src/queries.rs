@@ -1,0 +1,224 @@
+//! Answers about what there is: ports, stacks, claims, counters.
+
+use std::collections::BTreeMap;
+
+use port_api::protocol::{
+    ByReason, ClaimRow, PAGE, PoolStats, PortRow, PortStats, Reply, StackRow, Stats, VportStats,
+    WorkerStats,
+};
+
+use crate::command::{Answer, Command};
+use crate::control::Control;
+use crate::counters::{Drops, NicCounters, Snapshot, VportCounters};
+use crate::nics::Nic;
+use crate::peer::Peer;
+use crate::verdict::DropReason;
+use crate::vport::owner_of;
+use crate::workers::Stuck;
+
+/// Who has the vport in `slot`, for a message.
+pub fn holder(peers: &[Peer], slot: u16) -> String {
+    let has_slot = |peer: &&Peer| peer.stack.as_ref().is_some_and(|stack| stack.slot == slot);
+    let peer = peers.iter().find(has_slot);
+    peer.map_or_else(|| format!("vport {slot}"), Peer::describe)
+}
+
+/// `msctl ports`
+pub fn ports(nics: &[Nic]) -> Vec<PortRow> {
+    nics.iter().map(Nic::row).collect()
+}
+
+/// `msctl claims`
+pub fn claims(control: &Control, from: u64) -> Reply {
+    let mut rows = control.claims.from(from).map(|(id, claim)| {
+        let has_slot =
+            |peer: &&Peer| peer.stack.as_ref().is_some_and(|stack| stack.slot == claim.slot);
+        let peer = control.peers.iter().find(has_slot);
+        ClaimRow {
+            id,
+            protocol: claim.local.protocol,
+            local: claim.local.addr,
+            stack: peer
+                .and_then(|peer| Some(peer.stack.as_ref()?.name.clone()))
+                .unwrap_or_default(),
+            slot: claim.slot,
+            pid: peer.map_or(0, |peer| peer.pid),
+        }
+    });
+    let claims: Vec<_> = rows.by_ref().take(PAGE).collect();
+    let next = rows.next().map(|row| row.id);
+    Reply::Claims { claims, next }
+}
+
+/// `msctl stacks`
+pub fn stacks(control: &Control, from: u16) -> Result<Reply, Stuck> {
+    let counts = Counts::take(control)?;
+    let workers = u32::try_from(control.workers.len()).unwrap_or(u32::MAX);
+    let mut rows: Vec<_> = control
+        .peers
+        .iter()
+        .filter_map(|peer| Some((peer, peer.stack.as_ref()?)))
+        .filter(|(_, stack)| stack.slot >= from)
+        .map(|(peer, stack)| StackRow {
+            slot: stack.slot,
+            name: stack.name.clone(),
+            pid: peer.pid,
+            uid: peer.uid,
+            age_s: stack.since.elapsed().as_secs(),
+            claims: u32::try_from(control.claims.of(stack.slot).count()).unwrap_or(u32::MAX),
+            held: match counts.vports.get(&stack.slot) {
+                Some((_, held)) => *held,
+                None => control.ledger.lent_to(owner_of(stack.slot)),
+            },
+            quota: control.slots.quota() * workers,
+        })
+        .collect();
+    rows.sort_unstable_by_key(|row| row.slot);
+    let next = rows.get(PAGE).map(|row| row.slot);
+    rows.truncate(PAGE);
+    Ok(Reply::Stacks { stacks: rows, next })
+}
+
+/// `msctl stats`
+pub fn stats(control: &Control, from: u16) -> Result<Reply, Stuck> {
+    let counts = Counts::take(control)?;
+    let mut vports: Vec<_> = counts
+        .vports
+        .range(from..)
+        .take(PAGE + 1)
+        .map(|(slot, (counters, held))| vport_stats(control, *slot, counters, *held))
+        .collect();
+    let next = vports.get(PAGE).map(|vport| vport.slot);
+    vports.truncate(PAGE);
+    Ok(Reply::Stats(Box::new(Stats {
+        ports: control
+            .nics
+            .iter()
+            .zip(&counts.nics)
+            .map(|(nic, counters)| port_stats(nic, counters))
+            .collect(),
+        vports,
+        next,
+        pool: pool_stats(control, &counts),
+        workers: counts.workers,
+    })))
+}
+
+/// All workers' counters, summed.
+struct Counts {
+    nics: Vec<NicCounters>,
+    vports: BTreeMap<u16, (VportCounters, u32)>,
+    workers: Vec<WorkerStats>,
+}
+
+impl Counts {
+    fn take(control: &Control) -> Result<Self, Stuck> {
+        let (nics, slots) = (control.nics.len(), control.slots.region().geometry().slots);
+        let room = || Box::new(Snapshot::with_room(nics, slots.into()));
+        let answers = control.workers.ask(|_| Command::Count(room()))?;
+        let mut counts = Self {
+            nics: vec![NicCounters::default(); nics],
+            vports: BTreeMap::new(),
+            workers: Vec::new(),
+        };
+        for (answer, lcore) in answers.into_iter().zip(control.workers.lcores()) {
+            if let Answer::Counted(snapshot) = answer {
+                counts.add(&snapshot, lcore);
+            }
+        }
+        Ok(counts)
+    }
+
+    fn add(&mut self, snapshot: &Snapshot, lcore: u32) {
+        for (sum, counters) in self.nics.iter_mut().zip(&snapshot.nics) {
+            sum.add(counters);
+        }
+        for (slot, counters, held) in &snapshot.vports {
+            let sum = self.vports.entry(*slot).or_default();
+            sum.0.add(counters);
+            sum.1 += held;
+        }
+        self.workers.push(WorkerStats {
+            lcore,
+            rounds: snapshot.rounds,
+            busy_rounds: snapshot.busy_rounds,
+        });
+    }
+}
+
+fn by_reason(drops: &Drops) -> ByReason {
+    drops
+        .0
+        .iter()
+        .enumerate()
+        .filter(|(_, count)| **count > 0)
+        .map(|(index, count)| (DropReason::name_of(index).to_owned(), *count))
+        .collect()
+}
+
+fn port_stats(nic: &Nic, counters: &NicCounters) -> PortStats {
+    let device = nic.stats();
+    PortStats {
+        id: nic.id,
+        name: nic.port.name().to_owned(),
+        rx_packets: counters.rx_packets,
+        rx_bytes: counters.rx_bytes,
+        to_vports: counters.to_vports,
+        to_host: counters.to_host,
+        rx_dropped: by_reason(&counters.dropped),
+        copies: counters.copies,
+        tx_packets: counters.tx_packets,
+        tx_bytes: counters.tx_bytes,
+        tx_full: counters.tx_full,
+        nic_missed: device.imissed,
+        nic_errors: device.ierrors,
+        nic_no_mbuf: device.rx_nombuf,
+    }
+}
+
+fn vport_stats(control: &Control, slot: u16, counters: &VportCounters, held: u32) -> VportStats {
+    let name = match control.nics.get(usize::from(slot)) {
+        Some(nic) => nic.host.netdev().to_owned(),
+        None => control
+            .peers
+            .iter()
+            .filter_map(|peer| peer.stack.as_ref())
+            .find(|stack| stack.slot == slot)
+            .map(|stack| stack.name.clone())
+            .unwrap_or_default(),
+    };
+    VportStats {
+        slot,
+        name,
+        rx_packets: counters.rx_packets,
+        rx_bytes: counters.rx_bytes,
+        rx_dropped: by_reason(&counters.rx_dropped),
+        rx_copies: counters.rx_copies,
+        tx_packets: counters.tx_packets,
+        tx_bytes: counters.tx_bytes,
+        tx_wire: counters.tx_wire,
+        tx_full: counters.tx_full,
+        tx_dropped: by_reason(&counters.tx_dropped),
+        bad_entries: counters.bad_entries,
+        held,
+    }
+}
+
+fn pool_stats(control: &Control, counts: &Counts) -> PoolStats {
+    let count = control.pool.layout().count;
+    let available = control.pool.available();
+    let evicted: u32 = control
+        .peers
+        .iter()
+        .filter(|peer| peer.evicted)
+        .filter_map(|peer| peer.stack.as_ref())
+        .map(|stack| control.ledger.lent_to(owner_of(stack.slot)))
+        .sum();
+    let held = evicted + counts.vports.values().map(|(_, held)| held).sum::<u32>();
+    PoolStats {
+        count,
+        available,
+        held,
+        in_switch: count.saturating_sub(available).saturating_sub(held),
+    }
+}

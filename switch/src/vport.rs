@@ -1,0 +1,250 @@
+//! A vport on one worker: the switch's ends of four rings, what the vport holds, and its counters.
+
+use std::num::NonZeroU16;
+
+use dpdk::Owner;
+use kni_fallback::Waker;
+use port_api::{Desc, SwitchSide};
+use ring::Corrupt;
+
+use crate::counters::VportCounters;
+use crate::io::{Buf, Bufs, Io};
+use crate::verdict::DropReason;
+
+/// Who is at the other end.
+pub enum Peer {
+    /// A stack: what it sends is checked against its claims.
+    Stack,
+    /// The host's kernel, behind NIC port `nic`.
+    Host {
+        /// The NIC port's place in the worker's list.
+        nic: usize,
+        /// Wakes the exception path's thread.
+        waker: Waker,
+    },
+}
+
+/// One worker's part of a vport.
+pub struct Vport {
+    /// Its place.
+    pub slot: u16,
+    /// The other end.
+    pub peer: Peer,
+    /// As the ledger names it.
+    pub owner: Owner,
+    /// Counters.
+    pub counters: VportCounters,
+    /// Buffers lent to it by this worker.
+    pub held: u32,
+    rings: SwitchSide,
+    quota: u32,
+    fill_level: u32,
+    /// Questions to neighbours that have not been answered yet.
+    questions: u8,
+    /// Already among the vports that this round has packets for.
+    pub(crate) touched: bool,
+    /// The stack broke its rings: nothing more is read from them or written to them.
+    pub(crate) shut: bool,
+}
+
+/// The ledger's name for the vport in `slot`.
+pub const fn owner_of(slot: u16) -> NonZeroU16 {
+    NonZeroU16::MIN.saturating_add(slot)
+}
+
+/// Limits of a vport, per worker.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Most buffers it may hold.
+    pub quota: u32,
+    /// Empty buffers that the switch keeps ready for it.
+    pub fill_level: u32,
+}
+
+impl Vport {
+    /// A vport that holds nothing yet. `generation` tells successive stacks of a slot apart.
+    pub fn new(slot: u16, generation: u8, peer: Peer, rings: SwitchSide, limits: Limits) -> Self {
+        Self {
+            slot,
+            peer,
+            owner: Owner {
+                vport: owner_of(slot),
+                generation,
+            },
+            counters: VportCounters::default(),
+            held: 0,
+            rings,
+            quota: limits.quota,
+            fill_level: limits.fill_level,
+            questions: 0,
+            touched: false,
+            shut: false,
+        }
+    }
+
+    /// Makes room before a burst: buffers that the stack has given back, ring entries that it has
+    /// taken.
+    ///
+    /// # Errors
+    /// [`Corrupt`]: the vport is to be shut.
+    #[inline]
+    pub fn prepare<I: Io>(&mut self, io: &mut I, freed: &mut Bufs<I::Buf>) -> Result<(), Corrupt> {
+        self.rings.rx.refresh()?;
+        self.drain_free(io, freed)
+    }
+
+    /// Takes back what the stack is done with.
+    fn drain_free<I: Io>(&mut self, io: &mut I, freed: &mut Bufs<I::Buf>) -> Result<(), Corrupt> {
+        let mut waiting = self.rings.free.refresh()?;
+        if freed.is_full() {
+            io.free(freed);
+        }
+        while waiting > 0 {
+            while let Some(index) = self.rings.free.take() {
+                match io.take_back(index, self.owner) {
+                    Some(buf) => {
+                        self.held -= 1;
+                        freed.push(buf);
+                        if freed.is_full() {
+                            break;
+                        }
+                    }
+                    None => self.counters.bad_entries += 1,
+                }
+            }
+            io.free(freed);
+            waiting = self.rings.free.waiting();
+        }
+        self.rings.free.release();
+        Ok(())
+    }
+
+    /// Puts a packet into the `rx` ring, to be [`publish`](Self::publish)ed.
+    ///
+    /// # Errors
+    /// The packet, and why it cannot be.
+    #[inline]
+    pub fn stage<I: Io>(
+        &mut self,
+        io: &mut I,
+        buf: I::Buf,
+        nic: u8,
+    ) -> Result<(), (I::Buf, DropReason)> {
+        if self.held >= self.quota {
+            return Err((buf, DropReason::Quota));
+        }
+        if self.rings.rx.room() == 0 {
+            return Err((buf, DropReason::RingFull));
+        }
+        let lent = io.lend(buf, self.owner);
+        let desc = Desc {
+            index: lent.index,
+            offset: lent.offset,
+            len: lent.len,
+            port: nic,
+        };
+        self.rings.rx.stage(desc.pack());
+        self.held += 1;
+        Ok(())
+    }
+
+    /// Shows the stack what was staged.
+    #[inline]
+    pub fn publish(&mut self) {
+        self.touched = false;
+        if self.rings.rx.publish() > 0
+            && let Peer::Host { waker, .. } = &self.peer
+        {
+            waker.wake();
+        }
+    }
+
+    /// Takes up to a burst of packets that the stack sends: each with the NIC port it names, its
+    /// bounds checked and nothing else. True if more wait.
+    ///
+    /// # Errors
+    /// [`Corrupt`]: the vport is to be shut.
+    pub fn take_sent<I: Io>(
+        &mut self,
+        io: &mut I,
+        sent: &mut Bufs<(I::Buf, u8)>,
+        freed: &mut Bufs<I::Buf>,
+    ) -> Result<bool, Corrupt> {
+        self.rings.tx.refresh()?;
+        while !sent.is_full() && !freed.is_full() {
+            let Some(raw) = self.rings.tx.take() else {
+                break;
+            };
+            let taken = Desc::unpack(raw)
+                .and_then(|desc| Some((desc, io.take_back(desc.index, self.owner)?)));
+            let Some((desc, mut buf)) = taken else {
+                self.counters.bad_entries += 1;
+                continue;
+            };
+            self.held -= 1;
+            self.counters.tx_packets += 1;
+            self.counters.tx_bytes += u64::from(desc.len);
+            if buf.set_frame(desc.offset, desc.len) {
+                sent.push((buf, desc.port));
+            } else {
+                self.drop_sent(DropReason::TxBounds);
+                freed.push(buf);
+            }
+        }
+        self.rings.tx.release();
+        Ok(self.rings.tx.waiting() > 0)
+    }
+
+    /// Takes back freed buffers and keeps empty ones ready, after the stack rang. False if the pool
+    /// had none: to be tried again.
+    ///
+    /// # Errors
+    /// [`Corrupt`]: the vport is to be shut.
+    pub fn replenish<I: Io>(
+        &mut self,
+        io: &mut I,
+        freed: &mut Bufs<I::Buf>,
+    ) -> Result<bool, Corrupt> {
+        self.drain_free(io, freed)?;
+        self.rings.fill.refresh()?;
+        let mut found = true;
+        while self.rings.fill.used() < self.fill_level
+            && self.rings.fill.room() > 0
+            && self.held < self.quota
+        {
+            let Some(buf) = io.alloc() else {
+                found = false;
+                break;
+            };
+            let lent = io.lend(buf, self.owner);
+            self.rings.fill.stage(lent.index);
+            self.held += 1;
+        }
+        self.rings.fill.publish();
+        Ok(found)
+    }
+
+    /// Counts a packet of this vport's that is not passed on.
+    #[inline]
+    pub fn drop_sent(&mut self, reason: DropReason) {
+        self.counters.tx_dropped.0[reason.index()] += 1;
+    }
+
+    /// Counts a packet for this vport that it did not get.
+    #[inline]
+    pub fn drop_received(&mut self, reason: DropReason) {
+        self.counters.rx_dropped.0[reason.index()] += 1;
+    }
+
+    /// Notes that the stack has asked for a neighbour.
+    pub fn asked(&mut self) {
+        self.questions = self.questions.saturating_add(1);
+    }
+
+    /// Whether the stack waits for an answer; it has one less to wait for then.
+    pub fn wants_answer(&mut self) -> bool {
+        let waits = self.questions > 0;
+        self.questions = self.questions.saturating_sub(1);
+        waits
+    }
+}

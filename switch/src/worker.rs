@@ -1,0 +1,483 @@
+//! The data path. One worker runs on one lcore, and this file is what it does, top to bottom:
+//!
+//! ```text
+//! round:  NIC  --rx_burst--> classify --> a vport's rx ring, the host's, or a drop
+//!         vports that rang  --tx ring--> egress check --> NIC, or a drop
+//!         commands of the control thread
+//! ```
+//!
+//! Nothing on the way of a packet allocates, locks, logs, divides by a variable or makes a system
+//! call; the one exception is waking the exception path's thread when it sleeps, once per burst.
+
+use arrayvec::ArrayVec;
+use crossbeam_channel::{Receiver, Sender};
+use port_api::{Backoff, sharpen_sleeps};
+use ring::Doorbells;
+
+use crate::classify::{Nic, Tables, classify};
+use crate::command::{Answer, Command, Event};
+use crate::counters::{NicCounters, Snapshot};
+use crate::egress::{self, Permit};
+use crate::io::{BURST, Buf, Bufs, Io};
+use crate::verdict::{DropReason, Verdict};
+use crate::vport::{Peer, Vport};
+
+/// Ledger entries looked at per round while a vport's buffers are reclaimed: some 2 µs.
+const RECLAIM_STEP: u32 = 4096;
+
+/// A NIC port on this worker.
+struct NicState<B> {
+    nic: Nic,
+    /// The vport of the host behind this port.
+    host: u16,
+    /// Longest frame that may be sent, in bytes without FCS.
+    max_frame: usize,
+    counters: NicCounters,
+    tx: Bufs<B>,
+    /// Of each packet in `tx`: the vport that it is from, and its length.
+    tx_from: ArrayVec<(u16, u16), BURST>,
+}
+
+/// The channels between a worker and the control thread.
+pub struct Channels {
+    /// From the control thread.
+    pub commands: Receiver<Command>,
+    /// One per command, in order.
+    pub answers: Sender<Answer>,
+    /// Unasked.
+    pub events: Sender<Event>,
+}
+
+/// A NIC port, as a worker is told of it.
+#[derive(Clone, Copy, Debug)]
+pub struct NicSetup {
+    /// Id and MAC.
+    pub nic: Nic,
+    /// The host's vport behind this port.
+    pub host: u16,
+    /// Longest frame that may be sent, in bytes without FCS.
+    pub max_frame: usize,
+}
+
+/// All that one worker has.
+pub struct Worker<I: Io> {
+    io: I,
+    nics: Vec<NicState<I::Buf>>,
+    tables: Tables,
+    vports: Vec<Option<Box<Vport>>>,
+    doorbells: Doorbells,
+    /// Vports to be served although they have not rung again.
+    pending: Vec<u64>,
+    channels: Channels,
+    backoff: Backoff,
+    burst: Bufs<I::Buf>,
+    sent: Bufs<(I::Buf, u8)>,
+    freed: Bufs<I::Buf>,
+    /// Vports that have got packets in this round.
+    touched: Vec<u16>,
+    reclaim: Option<Reclaim>,
+    rounds: u64,
+    busy_rounds: u64,
+}
+
+/// A reclaim that is under way: a step of it per round.
+struct Reclaim {
+    slot: u16,
+    next: u32,
+    /// Sent when it is done.
+    answer: Answer,
+}
+
+impl<I: Io> Worker<I> {
+    /// A worker with no vports yet, of `slots` possible ones.
+    pub fn new(
+        io: I,
+        nics: &[NicSetup],
+        tables: Tables,
+        slots: u16,
+        doorbells: Doorbells,
+        channels: Channels,
+        pure_poll: bool,
+    ) -> Self {
+        let nics = nics.iter().map(|setup| NicState {
+            nic: setup.nic,
+            host: setup.host,
+            max_frame: setup.max_frame,
+            counters: NicCounters::default(),
+            tx: Bufs::new(),
+            tx_from: ArrayVec::new(),
+        });
+        Self {
+            io,
+            nics: nics.collect(),
+            tables,
+            vports: (0..slots).map(|_| None).collect(),
+            pending: vec![0; doorbells.len()],
+            doorbells,
+            channels,
+            backoff: Backoff::new(pure_poll),
+            burst: Bufs::new(),
+            sent: Bufs::new(),
+            freed: Bufs::new(),
+            touched: Vec::with_capacity(slots.into()),
+            reclaim: None,
+            rounds: 0,
+            busy_rounds: 0,
+        }
+    }
+
+    /// Works until told to stop, or until the control thread is gone. Gives back what it worked
+    /// on.
+    pub fn run(mut self) -> I {
+        sharpen_sleeps();
+        loop {
+            let worked = self.round();
+            self.rounds += 1;
+            self.busy_rounds += u64::from(worked);
+            self.continue_reclaim();
+            match self.channels.commands.try_recv() {
+                Ok(Command::Stop) | Err(crossbeam_channel::TryRecvError::Disconnected) => break,
+                Ok(command) => self.obey(command),
+                Err(crossbeam_channel::TryRecvError::Empty) => {}
+            }
+            self.backoff.after_poll(worked || self.reclaim.is_some());
+        }
+        self.io
+    }
+
+    /// Everything that waits, once. True if there was any.
+    pub fn round(&mut self) -> bool {
+        let mut worked = false;
+        for nic in 0..self.nics.len() {
+            worked |= self.receive(nic);
+        }
+        worked |= self.serve_vports();
+        for nic in 0..self.nics.len() {
+            self.flush(nic);
+        }
+        self.io.free(&mut self.freed);
+        worked
+    }
+
+    // ---- from the NIC ----
+
+    fn receive(&mut self, nic: usize) -> bool {
+        let received = self.io.rx_burst(nic, &mut self.burst);
+        if received == 0 {
+            return false;
+        }
+        for buf in &self.burst {
+            buf.prefetch();
+        }
+        let mut burst = std::mem::take(&mut self.burst);
+        let mut bytes = 0;
+        for buf in burst.drain(..) {
+            bytes += buf.frame().len() as u64;
+            let state = &self.nics[nic];
+            match classify(buf.frame(), &state.nic, &self.tables) {
+                Verdict::Vport(slot) => self.deliver(nic, slot, buf),
+                Verdict::Host(_) => self.deliver_to_host(nic, buf),
+                Verdict::HostAndAskers(addr) => {
+                    self.copy_to_askers(nic, addr, &buf);
+                    self.deliver_to_host(nic, buf);
+                }
+                Verdict::Drop(reason) => self.drop_received(nic, reason, buf),
+            }
+        }
+        self.burst = burst;
+        let counters = &mut self.nics[nic].counters;
+        counters.rx_packets += received as u64;
+        counters.rx_bytes += bytes;
+        for slot in self.touched.drain(..) {
+            if let Some(vport) = &mut self.vports[usize::from(slot)] {
+                vport.publish();
+            }
+        }
+        true
+    }
+
+    #[inline]
+    fn deliver(&mut self, nic: usize, slot: u16, buf: I::Buf) {
+        let len = buf.frame().len() as u64;
+        match self.stage(nic, slot, buf) {
+            Ok(vport) => {
+                vport.counters.rx_packets += 1;
+                vport.counters.rx_bytes += len;
+                self.nics[nic].counters.to_vports += 1;
+            }
+            Err((buf, reason)) => self.drop_for_vport(nic, slot, reason, buf),
+        }
+    }
+
+    #[inline]
+    fn deliver_to_host(&mut self, nic: usize, buf: I::Buf) {
+        let slot = self.nics[nic].host;
+        let len = buf.frame().len() as u64;
+        match self.stage(nic, slot, buf) {
+            Ok(vport) => {
+                vport.counters.rx_packets += 1;
+                vport.counters.rx_bytes += len;
+                self.nics[nic].counters.to_host += 1;
+            }
+            Err((buf, reason)) => self.drop_for_vport(nic, slot, reason, buf),
+        }
+    }
+
+    /// Puts a packet into a vport's `rx` ring, to be published at the end of the burst.
+    #[inline]
+    fn stage(
+        &mut self,
+        nic: usize,
+        slot: u16,
+        buf: I::Buf,
+    ) -> Result<&mut Vport, (I::Buf, DropReason)> {
+        let Some(vport) = &mut self.vports[usize::from(slot)] else {
+            return Err((buf, DropReason::VportShut));
+        };
+        if !vport.touched && !vport.shut {
+            vport.touched = true;
+            self.touched.push(slot);
+            if vport.prepare(&mut self.io, &mut self.freed).is_err() {
+                shut(vport, &self.channels.events);
+            }
+        }
+        if vport.shut {
+            return Err((buf, DropReason::VportShut));
+        }
+        vport.stage(&mut self.io, buf, self.nics[nic].nic.id)?;
+        Ok(vport)
+    }
+
+    /// Copies an answer about a neighbour to the stacks that asked. At most one copy per question.
+    #[cold]
+    fn copy_to_askers(&mut self, nic: usize, addr: std::net::IpAddr, buf: &I::Buf) {
+        for at in 0..self.tables.on_address(addr).len() {
+            let slot = self.tables.on_address(addr)[at];
+            let Some(vport) = &mut self.vports[usize::from(slot)] else {
+                continue;
+            };
+            if !vport.wants_answer() {
+                continue;
+            }
+            let Some(copy) = self.io.copy(buf.frame()) else {
+                continue;
+            };
+            match self.stage(nic, slot, copy) {
+                Ok(vport) => {
+                    vport.counters.rx_copies += 1;
+                    self.nics[nic].counters.copies += 1;
+                }
+                // The original is accounted for with the host: a copy is not counted as dropped.
+                Err((copy, _)) => self.discard(copy),
+            }
+        }
+    }
+
+    #[cold]
+    fn drop_for_vport(&mut self, nic: usize, slot: u16, reason: DropReason, buf: I::Buf) {
+        if let Some(vport) = &mut self.vports[usize::from(slot)] {
+            vport.drop_received(reason);
+        }
+        self.drop_received(nic, reason, buf);
+    }
+
+    fn drop_received(&mut self, nic: usize, reason: DropReason, buf: I::Buf) {
+        self.nics[nic].counters.dropped.0[reason.index()] += 1;
+        self.discard(buf);
+    }
+
+    fn discard(&mut self, buf: I::Buf) {
+        if self.freed.is_full() {
+            self.io.free(&mut self.freed);
+        }
+        self.freed.push(buf);
+    }
+
+    // ---- from the vports ----
+
+    fn serve_vports(&mut self) -> bool {
+        let mut worked = false;
+        for word in 0..self.pending.len() {
+            let mut rang = self.doorbells.answer(word) | std::mem::take(&mut self.pending[word]);
+            while rang != 0 {
+                let bit = rang.trailing_zeros() as usize;
+                rang &= rang - 1;
+                worked |= self.serve(word * 64 + bit);
+            }
+        }
+        worked
+    }
+
+    /// Sends what a vport has put into its `tx` ring, a burst at most, and refills it.
+    fn serve(&mut self, slot: usize) -> bool {
+        let Some(Some(vport)) = self.vports.get_mut(slot) else {
+            return false;
+        };
+        if vport.shut {
+            return false;
+        }
+        let served = vport
+            .take_sent(&mut self.io, &mut self.sent, &mut self.freed)
+            .and_then(|more| Ok((more, vport.replenish(&mut self.io, &mut self.freed)?)));
+        match served {
+            Ok((false, true)) => {}
+            Ok(_) => self.pending[slot / 64] |= 1 << (slot % 64),
+            Err(_) => shut(vport, &self.channels.events),
+        }
+        let mut sent = std::mem::take(&mut self.sent);
+        let worked = !sent.is_empty();
+        for (buf, nic_id) in sent.drain(..) {
+            self.send(slot, nic_id, buf);
+        }
+        self.sent = sent;
+        worked
+    }
+
+    #[inline]
+    fn send(&mut self, slot: usize, nic_id: u8, buf: I::Buf) {
+        let Some(vport) = &mut self.vports[slot] else {
+            return self.discard(buf);
+        };
+        let checked = match &vport.peer {
+            Peer::Host { nic, .. } => Ok((*nic, Permit::Packet)),
+            Peer::Stack => {
+                let at = self.nics.iter().position(|state| state.nic.id == nic_id);
+                at.ok_or(DropReason::TxPort).and_then(|at| {
+                    let nic = &self.nics[at].nic;
+                    let permit = egress::check(buf.frame(), nic, vport.slot, &self.tables)?;
+                    Ok((at, permit))
+                })
+            }
+        };
+        let within = checked.and_then(|(nic, permit)| {
+            let fits = buf.frame().len() <= self.nics[nic].max_frame;
+            fits.then_some((nic, permit)).ok_or(DropReason::TxBounds)
+        });
+        match within {
+            Ok((nic, permit)) => {
+                if permit == Permit::Question {
+                    vport.asked();
+                }
+                let from = (
+                    vport.slot,
+                    u16::try_from(buf.frame().len()).unwrap_or(u16::MAX),
+                );
+                if self.nics[nic].tx.is_full() {
+                    self.flush(nic);
+                }
+                self.nics[nic].tx.push(buf);
+                self.nics[nic].tx_from.push(from);
+            }
+            Err(reason) => {
+                vport.drop_sent(reason);
+                self.discard(buf);
+            }
+        }
+    }
+
+    /// Hands what has collected for a NIC to it, and counts what it took.
+    fn flush(&mut self, nic: usize) {
+        let state = &mut self.nics[nic];
+        if state.tx.is_empty() {
+            return;
+        }
+        let taken = self.io.tx_burst(nic, &mut state.tx);
+        for (at, (slot, len)) in state.tx_from.drain(..).enumerate() {
+            let vport = self.vports[usize::from(slot)].as_mut();
+            if at < taken {
+                state.counters.tx_packets += 1;
+                state.counters.tx_bytes += u64::from(len);
+                vport.map(|v| v.counters.tx_wire += 1);
+            } else {
+                state.counters.tx_full += 1;
+                vport.map(|v| v.counters.tx_full += 1);
+            }
+        }
+        self.io.free(&mut state.tx);
+    }
+
+    // ---- from the control thread ----
+
+    fn obey(&mut self, command: Command) {
+        let answer = match command {
+            Command::Add(vport) => {
+                let slot = usize::from(vport.slot);
+                self.vports[slot] = Some(vport);
+                // Fills its `fill` ring in the next round.
+                self.pending[slot / 64] |= 1 << (slot % 64);
+                Answer::Done
+            }
+            Command::Remove { slot, reclaim } => {
+                let answer = Answer::Removed(self.vports[usize::from(slot)].take());
+                if reclaim {
+                    return self.begin_reclaim(slot, answer);
+                }
+                answer
+            }
+            Command::Reclaim(slot) => return self.begin_reclaim(slot, Answer::Done),
+            Command::Claim(local, slot) => {
+                // The control thread's table took it, and this one has seen the same changes.
+                let inserted = self.tables.insert(&local, slot);
+                debug_assert!(inserted.is_ok());
+                Answer::Done
+            }
+            Command::Release(local) => {
+                self.tables.remove(&local);
+                Answer::Done
+            }
+            Command::Count(mut snapshot) => {
+                self.count(&mut snapshot);
+                Answer::Counted(snapshot)
+            }
+            Command::Stop => return,
+        };
+        self.answer(answer);
+    }
+
+    fn answer(&self, answer: Answer) {
+        // A control thread that is gone is noticed at the next command.
+        let _ = self.channels.answers.try_send(answer);
+    }
+
+    fn begin_reclaim(&mut self, slot: u16, answer: Answer) {
+        self.reclaim = Some(Reclaim {
+            slot,
+            next: 0,
+            answer,
+        });
+    }
+
+    fn continue_reclaim(&mut self) {
+        let Some(mut job) = self.reclaim.take() else {
+            return;
+        };
+        let owner = crate::vport::owner_of(job.slot);
+        match self.io.reclaim(owner, job.next, RECLAIM_STEP).next {
+            Some(next) => {
+                job.next = next;
+                self.reclaim = Some(job);
+            }
+            None => self.answer(job.answer),
+        }
+    }
+
+    fn count(&self, snapshot: &mut Snapshot) {
+        snapshot.rounds = self.rounds;
+        snapshot.busy_rounds = self.busy_rounds;
+        snapshot
+            .nics
+            .extend(self.nics.iter().map(|state| state.counters));
+        let vports = self.vports.iter().flatten();
+        snapshot
+            .vports
+            .extend(vports.map(|v| (v.slot, v.counters, v.held)));
+    }
+}
+
+#[cold]
+fn shut(vport: &mut Vport, events: &Sender<Event>) {
+    vport.shut = true;
+    // A full channel means that the control thread has enough to do; it finds the vport shut when
+    // it takes it out.
+    let _ = events.try_send(Event::Corrupt(vport.slot));
+}
