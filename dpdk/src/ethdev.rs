@@ -66,7 +66,7 @@ pub struct PortInfo {
 }
 
 /// A port's link.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Default, Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Link {
     /// Frames can pass.
     pub up: bool,

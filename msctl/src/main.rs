@@ -218,7 +218,6 @@ fn watch(client: &Client, what: &What, socket: &Path, interval: Duration) -> Res
     let json = what.view().json;
     let needs_two = !json && matches!(what, What::Stats(_));
     let mut earlier: Option<(Reading, Instant)> = None;
-    let mut next = Instant::now();
     loop {
         let reading = Reading::take(client, what)?;
         let now = Instant::now();
@@ -238,9 +237,8 @@ fn watch(client: &Client, what: &What, socket: &Path, interval: Duration) -> Res
             })?;
         }
         earlier = Some((reading, now));
-        // No catching up after a stop.
-        next = (next + pause).max(now);
-        watch::wait_until(client, next)?;
+        // From now, not from when this reading was due: no two are closer than the interval.
+        watch::wait_until(client, now + pause)?;
     }
 }
 

@@ -94,11 +94,12 @@ mod tests {
         let mut table = Table::new([right("ID"), left("NAME"), right("PACKETS")]);
         table.push(["7".into(), "a".into(), "12345678".into()]);
         table.push(["1000".into(), "longer".into(), "9".into()]);
-        let expected = "\
-  ID  NAME     PACKETS
-   7  a       12345678
-1000  longer         9
-";
+        let expected = [
+            "  ID  NAME     PACKETS\n",
+            "   7  a       12345678\n",
+            "1000  longer         9\n",
+        ]
+        .concat();
         assert_eq!(table.to_string(), expected);
     }
 

@@ -78,10 +78,7 @@ fn claims_of_all_pages() {
     let lines: Vec<_> = text.lines().collect();
     assert_eq!(lines.len(), 1 + fake::CLAIMS);
     assert_eq!(lines[0], " ID  PROTO  LOCAL            STACK  VPORT   PID");
-    assert_eq!(
-        lines[1],
-        "  1  tcp    [fd77::1]:1      http       1  1001"
-    );
+    assert_eq!(lines[1], "  1  tcp    [fd77::1]:1      http       1  1001");
     assert_eq!(
         lines[200],
         "200  udp    10.77.0.1:10200  http       1  1001"
@@ -115,7 +112,7 @@ fn stats_as_tables_and_as_json() {
     let vports = text.lines().filter(|line| line.contains("  stack")).count();
     assert_eq!(vports, fake::STACKS);
     for line in [
-        "port 0  net_af_xdp0  rx   runt            5",
+        "port 0  net_af_xdp0  rx   runt        5",
         "pool: 8191 buffers = 8000 available + 128 held + 63 in the switch",
         "    1    1000   50.0",
     ] {
@@ -188,7 +185,12 @@ fn watched_stats_are_rates_until_the_switch_ends() {
     assert!(ended.elapsed() < Duration::from_secs(5));
     assert_eq!(status.code(), Some(1));
     let mut text = String::new();
-    child.stderr.take().unwrap().read_to_string(&mut text).unwrap();
+    child
+        .stderr
+        .take()
+        .unwrap()
+        .read_to_string(&mut text)
+        .unwrap();
     assert_eq!(text, "msctl: the switch closed the connection\n");
 }
 

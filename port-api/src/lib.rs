@@ -52,6 +52,6 @@ pub use desc::{Desc, MAX_BUFFERS, MAX_FRAME};
 pub use error::Error;
 pub use protocol::Protocol;
 pub use raw::{Buffers, Region, Status, netns_cookie};
-pub use ring_port::RingPort;
+pub use ring_port::{RingPort, StackRings};
 pub use switch_side::SwitchSide;
 pub use vport::Vport;

@@ -14,7 +14,7 @@ use ring::{ALIGN, Consumer, Doorbells, Producer};
 
 use crate::error::Error;
 use crate::geometry::Geometry;
-use crate::ring_port::Rings;
+use crate::ring_port::StackRings;
 use crate::switch_side::SwitchSide;
 
 /// The shared memory that a [`Geometry`] describes.
@@ -152,14 +152,17 @@ impl Region {
         }
     }
 
-    /// The stack's side of the rings of `slot` with `worker`.
-    pub(crate) fn stack_rings(&self, slot: u16, worker: u16) -> Rings {
+    /// The stack's side of the rings of `slot` with `worker`, freshly [`reset`](Self::reset).
+    ///
+    /// # Panics
+    /// If the geometry has no such slot or worker.
+    pub fn stack_rings(&self, slot: u16, worker: u16) -> StackRings {
         self.assert_inside(slot, worker);
         let (at, size) = (self.geometry.rings(slot, worker), &self.geometry);
         // SAFETY: inside the region at the places the geometry gives; the owner of the rings keeps
         // the region.
         unsafe {
-            Rings {
+            StackRings {
                 rx: Consumer::new(self.at(at.rx), size.ring_size),
                 free: Producer::new(self.at(at.free), size.free_size),
                 fill: Consumer::new(self.at(at.fill), size.ring_size),

@@ -10,12 +10,16 @@ use crate::raw::{Buffers, Region, Status};
 /// `RTE_PKTMBUF_HEADROOM`.
 const HEADROOM: u16 = 128;
 
-/// One worker's four rings, seen from the stack.
-pub(crate) struct Rings {
-    pub(crate) rx: Consumer<u64>,
-    pub(crate) free: Producer<u32>,
-    pub(crate) fill: Consumer<u32>,
-    pub(crate) tx: Producer<u64>,
+/// One worker's four rings, seen from the stack: what [`RingPort`] is made of.
+pub struct StackRings {
+    /// Full buffers: packed [`Desc`]s.
+    pub rx: Consumer<u64>,
+    /// Indexes of buffers to give back.
+    pub free: Producer<u32>,
+    /// Indexes of empty buffers to send from.
+    pub fill: Consumer<u32>,
+    /// Packets to send: packed [`Desc`]s.
+    pub tx: Producer<u64>,
 }
 
 /// Burst I/O over a vport's rings, without a control connection: what [`Vport`](crate::Vport) is
@@ -25,7 +29,7 @@ pub(crate) struct Rings {
 pub struct RingPort {
     slot: u16,
     port: u8,
-    workers: Vec<Rings>,
+    workers: Vec<StackRings>,
     doorbells: Vec<Doorbells>,
     next_rx: usize,
     next_alloc: usize,

@@ -132,10 +132,16 @@ impl Claims {
         }
         let is_set = |option: Result<bool, Errno>| option.unwrap_or(true);
         if is_set(sockopt::socket_reuseport(socket)) || is_set(sockopt::socket_reuseaddr(socket)) {
-            return Err(bad(protocol, "the socket shares its port (SO_REUSEPORT or SO_REUSEADDR)"));
+            return Err(bad(
+                protocol,
+                "the socket shares its port (SO_REUSEPORT or SO_REUSEADDR)",
+            ));
         }
         if is_set(sockopt::socket_acceptconn(socket)) || getpeername(socket).is_ok() {
-            return Err(bad(protocol, "the socket is in use: it listens or is connected"));
+            return Err(bad(
+                protocol,
+                "the socket is in use: it listens or is connected",
+            ));
         }
         let name = getsockname(socket).map_err(no_socket)?;
         SocketAddr::try_from(name).map_err(|_| bad(protocol, "the socket has no IP address"))
@@ -169,7 +175,10 @@ pub fn local(
         None
     };
     if let Some(why) = why {
-        return Err(Refusal::new(libc::EINVAL, format!("{protocol} {addr}: {why}")));
+        return Err(Refusal::new(
+            libc::EINVAL,
+            format!("{protocol} {addr}: {why}"),
+        ));
     }
     let nic = match addr {
         SocketAddr::V6(v6) if v6.ip().is_unicast_link_local() => {
@@ -181,5 +190,9 @@ pub fn local(
         _ => 0,
     };
     let addr = SocketAddr::new(ip, addr.port());
-    Ok(Local { protocol, addr, nic })
+    Ok(Local {
+        protocol,
+        addr,
+        nic,
+    })
 }

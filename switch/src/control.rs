@@ -129,7 +129,11 @@ impl Control {
         ready.connection = is_ready(&fds[1]);
         for (fd, (at, is_conn)) in fds[2..].iter().zip(whose) {
             if is_ready(fd) {
-                let list = if is_conn { &mut ready.said } else { &mut ready.died };
+                let list = if is_conn {
+                    &mut ready.said
+                } else {
+                    &mut ready.died
+                };
                 list.push(at);
             }
         }
@@ -215,16 +219,28 @@ impl Control {
         Ok(())
     }
 
-    fn answer(&mut self, at: usize, request: Request, fd: Option<OwnedFd>) -> Result<Reply, Failure> {
+    fn answer(
+        &mut self,
+        at: usize,
+        request: Request,
+        fd: Option<OwnedFd>,
+    ) -> Result<Reply, Failure> {
         match request {
-            Request::Hello { .. } => Err(Refusal::new(libc::EPROTO, "hello was said before").into()),
+            Request::Hello { .. } => {
+                Err(Refusal::new(libc::EPROTO, "hello was said before").into())
+            }
             Request::Attach { name } => self.attach(at, name),
             Request::Detach => self.detach(at),
             Request::Claim { protocol } => {
                 let slot = self.stack_of(at)?.slot;
                 let missing = || Refusal::new(libc::EBADF, "a claim comes with a bound socket");
                 let socket = fd.ok_or_else(missing)?;
-                let nic_of = |index| self.nics.iter().find(|nic| nic.has_index(index)).map(|n| n.id);
+                let nic_of = |index| {
+                    self.nics
+                        .iter()
+                        .find(|nic| nic.has_index(index))
+                        .map(|n| n.id)
+                };
                 let holder = |slot| queries::holder(&self.peers, slot);
                 let (claim, local) = self.claims.add(protocol, socket, slot, nic_of, holder)?;
                 self.workers.ask(|_| Command::Claim(local, slot))?;
@@ -241,15 +257,24 @@ impl Control {
                 Ok(Reply::Done)
             }
             Request::Holder { protocol, addr } => {
-                let nic_of = |index| self.nics.iter().find(|nic| nic.has_index(index)).map(|n| n.id);
-                let owner = local(protocol, addr, nic_of).ok().and_then(|l| self.claims.owner(&l));
+                let nic_of = |index| {
+                    self.nics
+                        .iter()
+                        .find(|nic| nic.has_index(index))
+                        .map(|n| n.id)
+                };
+                let owner = local(protocol, addr, nic_of)
+                    .ok()
+                    .and_then(|l| self.claims.owner(&l));
                 let holder = match owner {
                     Some(slot) => Some(queries::holder(&self.peers, slot)),
                     None => kernel_holder(protocol, addr),
                 };
                 Ok(Reply::Holder { holder })
             }
-            Request::Ports => Ok(Reply::Ports { ports: queries::ports(&self.nics) }),
+            Request::Ports => Ok(Reply::Ports {
+                ports: queries::ports(&self.nics),
+            }),
             Request::Stacks { from } => Ok(queries::stacks(self, from)?),
             Request::Claims { from } => Ok(queries::claims(self, from)),
             Request::Stats { from } => Ok(queries::stats(self, from)?),
@@ -271,7 +296,8 @@ impl Control {
             return Err(Refusal::new(libc::EBUSY, message).into());
         }
         let slot = self.slots.take()?;
-        self.slots.open(slot, &self.workers, || vport::Peer::Stack)?;
+        self.slots
+            .open(slot, &self.workers, || vport::Peer::Stack)?;
         let since = Instant::now();
         let peer = &mut self.peers[at];
         peer.stack = Some(Stack { slot, name, since });
@@ -314,7 +340,11 @@ impl Control {
     }
 
     fn withdraw_claims(&mut self, slot: u16) -> Result<(), Stuck> {
-        let claims: Vec<_> = self.claims.of(slot).map(|(id, claim)| (id, claim.local)).collect();
+        let claims: Vec<_> = self
+            .claims
+            .of(slot)
+            .map(|(id, claim)| (id, claim.local))
+            .collect();
         for (id, local) in claims {
             self.workers.ask(|_| Command::Release(local))?;
             self.claims.remove(id);
@@ -332,7 +362,10 @@ impl Control {
         if self.peers[at].evicted {
             return Ok(());
         }
-        tracing::warn!("{} was evicted from vport {slot}: {why}", self.peers[at].describe());
+        tracing::warn!(
+            "{} was evicted from vport {slot}: {why}",
+            self.peers[at].describe()
+        );
         self.withdraw_claims(slot)?;
         self.slots.close(slot, &self.workers, false)?;
         self.peers[at].evicted = true;

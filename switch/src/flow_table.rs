@@ -219,11 +219,9 @@ mod tests {
 
     #[test]
     fn holds_its_capacity_and_refuses_more() {
-        for seed in 0..20u64 {
-            let mut table = FlowTable::new(
-                5_000,
-                Seed([seed.wrapping_mul(0x9e37_79b9_7f4a_7c15), !seed]),
-            );
+        for seed in 1..20u64 {
+            let word = |n: u64| (seed + n).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(23);
+            let mut table = FlowTable::new(5_000, Seed([word(0), word(7)]));
             for key in 0..5_000u64 {
                 assert_eq!(table.insert(key, 1), Ok(None), "seed {seed}, key {key}");
             }

@@ -6,12 +6,24 @@
 
 #![deny(unsafe_code)]
 
+pub mod claims;
 pub mod classify;
 pub mod command;
+pub mod config;
+pub mod control;
 pub mod counters;
 pub mod egress;
 pub mod flow_table;
+pub mod holder;
 pub mod io;
+pub mod nics;
+pub mod peer;
+pub mod queries;
+pub mod refusal;
+pub mod run;
+pub mod socket;
+pub mod stacks;
 pub mod verdict;
 pub mod vport;
 pub mod worker;
+pub mod workers;

@@ -23,7 +23,12 @@ impl Nic {
     pub fn row(&self) -> PortRow {
         let info = self.port.info().ok();
         let (driver, mac, mtu, link) = info.map_or_else(Default::default, |info| {
-            (info.driver, MacAddr(info.mac).to_string(), info.mtu, info.link)
+            (
+                info.driver,
+                MacAddr(info.mac).to_string(),
+                info.mtu,
+                info.link,
+            )
         });
         PortRow {
             id: self.id,
@@ -35,7 +40,12 @@ impl Nic {
             speed_mbps: link.speed_mbps,
             rx_queues: self.rx_queues,
             host_netdev: self.host.netdev().to_owned(),
-            addresses: self.host.addresses().iter().map(ToString::to_string).collect(),
+            addresses: self
+                .host
+                .addresses()
+                .iter()
+                .map(ToString::to_string)
+                .collect(),
         }
     }
 

@@ -31,8 +31,11 @@ pub fn ports(nics: &[Nic]) -> Vec<PortRow> {
 /// `msctl claims`
 pub fn claims(control: &Control, from: u64) -> Reply {
     let mut rows = control.claims.from(from).map(|(id, claim)| {
-        let has_slot =
-            |peer: &&Peer| peer.stack.as_ref().is_some_and(|stack| stack.slot == claim.slot);
+        let has_slot = |peer: &&Peer| {
+            peer.stack
+                .as_ref()
+                .is_some_and(|stack| stack.slot == claim.slot)
+        };
         let peer = control.peers.iter().find(has_slot);
         ClaimRow {
             id,

@@ -24,7 +24,10 @@ impl Refusal {
     }
 
     pub(crate) fn in_use(protocol: Protocol, addr: SocketAddr, holder: &str) -> Self {
-        Self::new(libc::EADDRINUSE, format!("{protocol} {addr} is in use by {holder}"))
+        Self::new(
+            libc::EADDRINUSE,
+            format!("{protocol} {addr} is in use by {holder}"),
+        )
     }
 }
 

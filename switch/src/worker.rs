@@ -10,7 +10,7 @@
 //! call; the one exception is waking the exception path's thread when it sleeps, once per burst.
 
 use arrayvec::ArrayVec;
-use crossbeam_channel::{Receiver, Sender};
+use crossbeam_channel::{Receiver, Sender, TryRecvError};
 use port_api::{Backoff, sharpen_sleeps};
 use ring::Doorbells;
 
@@ -130,23 +130,28 @@ impl<I: Io> Worker<I> {
     /// on.
     pub fn run(mut self) -> I {
         sharpen_sleeps();
-        loop {
-            let worked = self.round();
-            self.rounds += 1;
-            self.busy_rounds += u64::from(worked);
-            self.continue_reclaim();
-            match self.channels.commands.try_recv() {
-                Ok(Command::Stop) | Err(crossbeam_channel::TryRecvError::Disconnected) => break,
-                Ok(command) => self.obey(command),
-                Err(crossbeam_channel::TryRecvError::Empty) => {}
-            }
-            self.backoff.after_poll(worked || self.reclaim.is_some());
-        }
+        while self.step() {}
         self.io
     }
 
+    /// A round, a step of what is to be reclaimed, a command, and a pause if there was nothing to
+    /// do. False when told to stop.
+    pub fn step(&mut self) -> bool {
+        let worked = self.round();
+        self.rounds += 1;
+        self.busy_rounds += u64::from(worked);
+        self.continue_reclaim();
+        match self.channels.commands.try_recv() {
+            Ok(Command::Stop) | Err(TryRecvError::Disconnected) => return false,
+            Ok(command) => self.obey(command),
+            Err(TryRecvError::Empty) => {}
+        }
+        self.backoff.after_poll(worked || self.reclaim.is_some());
+        true
+    }
+
     /// Everything that waits, once. True if there was any.
-    pub fn round(&mut self) -> bool {
+    fn round(&mut self) -> bool {
         let mut worked = false;
         for nic in 0..self.nics.len() {
             worked |= self.receive(nic);

@@ -1,0 +1,43 @@
+# As root on Debian 12 or newer, with git, make and a Rust toolchain: `make demo`, `make test`.
+
+export PATH := $(HOME)/.cargo/bin:$(PATH)
+export BIN := $(or $(CARGO_TARGET_DIR),target)/release
+CARGO ?= cargo
+
+.PHONY: help setup build demo test test-long bench fmt lint deny clean
+
+help: ## this list
+	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' Makefile | expand -t 18
+
+setup: ## install what is missing from apt, reserve hugepages (as root)
+	@smoke/setup
+
+build: setup ## build everything, with optimizations
+	@$(CARGO) build --release --workspace --locked
+
+demo: build ## see it work: the main job on real traffic; KEEP=1 leaves it running
+	@KEEP=$(KEEP) smoke/demo
+
+test: build ## all tests: units, EAL, and a real primary with real stacks in namespaces
+	@smoke/sweep
+	@MULTISTACK_BIN=$(abspath $(BIN)) $(CARGO) test --workspace --locked
+
+test-long: export MULTISTACK_LONG = 1
+test-long: test ## the same, with a minute of wrk and 1,000 attach cycles
+
+bench: build ## throughput, beside testpmd on the same device
+	@$(CARGO) run --release --locked --package multistack-bench
+
+fmt: ## format the sources
+	@$(CARGO) fmt --all
+
+lint: setup ## formatting and clippy
+	@$(CARGO) fmt --all --check
+	@$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
+
+deny: ## licences, bans, sources and advisories of the dependencies
+	@$(CARGO) deny check
+
+clean: ## remove what was built, and what killed runs left behind
+	@smoke/sweep
+	@$(CARGO) clean

@@ -1,0 +1,75 @@
+//! Attaching, once and over and over.
+
+use std::error::Error;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use port_api::Vport;
+
+/// Whom to attach to, and as what.
+pub struct Target<'a> {
+    pub socket: &'a Path,
+    pub name: &'a str,
+}
+
+impl Target<'_> {
+    pub fn attach(&self) -> Result<Vport, port_api::Error> {
+        Vport::attach(self.socket, self.name)
+    }
+}
+
+/// Cycles within this process.
+pub fn here(target: &Target<'_>, times: u32) -> Result<(), Box<dyn Error>> {
+    report(times, || Ok(target.attach()?.detach()?))
+}
+
+/// Cycles in a new process each: start, attach, detach and exit.
+pub fn in_processes(target: &Target<'_>, times: u32) -> Result<(), Box<dyn Error>> {
+    let program = std::env::current_exe()?;
+    report(times, || {
+        let out = Command::new(&program)
+            .arg("--socket")
+            .arg(target.socket)
+            .args(["--name", target.name, "attach", "--in-process"])
+            .stdin(Stdio::null())
+            .output()?;
+        if out.status.success() {
+            return Ok(());
+        }
+        let stderr = String::from_utf8_lossy(&out.stderr);
+        Err(format!("{}: {}", out.status, stderr.trim()).into())
+    })
+}
+
+/// Runs `cycle` so many times and prints one line.
+fn report(
+    times: u32,
+    mut cycle: impl FnMut() -> Result<(), Box<dyn Error>>,
+) -> Result<(), Box<dyn Error>> {
+    let mut took = Vec::new();
+    let mut failures = 0;
+    for number in 1..=times {
+        let start = Instant::now();
+        match cycle() {
+            Ok(()) => took.push(start.elapsed()),
+            Err(error) => {
+                failures += 1;
+                eprintln!("cycle {number}: {error}");
+            }
+        }
+    }
+    took.sort_unstable();
+    let ms = |at: usize| took.get(at).map_or(0.0, Duration::as_secs_f64) * 1e3;
+    println!(
+        "{times} cycles of attach and detach, {failures} failed; \
+         ms: {:.1} min, {:.1} median, {:.1} max",
+        ms(0),
+        ms(took.len() / 2),
+        ms(took.len().saturating_sub(1))
+    );
+    match failures {
+        0 => Ok(()),
+        _ => Err(format!("{failures} of {times} cycles failed").into()),
+    }
+}

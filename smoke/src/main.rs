@@ -1,0 +1,112 @@
+//! A stack that tries what stacks may and may not do: attach over and over, claim, send from
+//! foreign addresses, keep what it gets. For the demo and the tests.
+
+mod attach;
+mod claim;
+mod receive;
+mod spoof;
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use port_api::Protocol;
+use wire::MacAddr;
+
+#[derive(Parser)]
+#[command(version, about)]
+struct Args {
+    /// Control socket of the primary.
+    #[arg(long, default_value = "/run/multistack/rte.sock")]
+    socket: PathBuf,
+    /// What to attach as.
+    #[arg(long, default_value = "probe")]
+    name: String,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Attach and detach over and over, and tell how long it takes.
+    Attach {
+        /// How often.
+        #[arg(long, default_value_t = 1)]
+        times: u32,
+        /// All in one process, instead of in a new one each time.
+        #[arg(long)]
+        in_process: bool,
+    },
+    /// Hold a claim. On stdin: "release" ends it, "detach" gives the vport up, the end of the
+    /// file ends all.
+    Claim {
+        /// tcp or udp.
+        protocol: Protocol,
+        /// Local address and port; port 0 for any.
+        addr: SocketAddr,
+    },
+    /// Claim one UDP tuple, send from another, and tell what the switch made of it.
+    Spoof {
+        /// The tuple to claim.
+        #[arg(long, value_name = "IP:PORT")]
+        claim: SocketAddr,
+        /// The source to send from.
+        #[arg(long, value_name = "IP:PORT")]
+        from: SocketAddr,
+        /// Where to.
+        #[arg(long, value_name = "IP:PORT")]
+        to: SocketAddr,
+        /// The destination's MAC address.
+        #[arg(long)]
+        dst_mac: MacAddr,
+        /// How many datagrams.
+        #[arg(long, default_value_t = 1)]
+        count: u64,
+    },
+    /// Receive, count and give back, until SIGTERM or SIGINT.
+    Sink {
+        /// tcp or udp.
+        protocol: Protocol,
+        /// Local address and port.
+        addr: SocketAddr,
+    },
+    /// Receive and never give back, until SIGTERM or SIGINT.
+    Hoard {
+        /// tcp or udp.
+        protocol: Protocol,
+        /// Local address and port.
+        addr: SocketAddr,
+    },
+}
+
+fn run(args: &Args) -> Result<(), Box<dyn std::error::Error>> {
+    let target = &attach::Target {
+        socket: &args.socket,
+        name: &args.name,
+    };
+    match args.command {
+        Command::Attach { times, in_process } if in_process => attach::here(target, times),
+        Command::Attach { times, .. } => attach::in_processes(target, times),
+        Command::Claim { protocol, addr } => claim::hold(target, protocol, addr),
+        Command::Spoof {
+            claim,
+            from,
+            to,
+            dst_mac,
+            count,
+        } => spoof::send(target, claim, &spoof::Forgery { from, to, dst_mac }, count),
+        Command::Sink { protocol, addr } => receive::sink(target, protocol, addr),
+        Command::Hoard { protocol, addr } => receive::hoard(target, protocol, addr),
+    }
+}
+
+fn main() -> ExitCode {
+    match run(&Args::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("stack-probe: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}

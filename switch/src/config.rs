@@ -1,0 +1,314 @@
+//! What the user can set: on the command line behind `--`, or in a TOML file with the same keys.
+
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+use clap::{ArgAction, Args, Parser};
+use kni_fallback::Cidr;
+use port_api::geometry::{MAX_SLOTS, RING_SIZES};
+use serde::Deserialize;
+
+/// Userspace switch that lets many network stacks share one NIC, on DPDK.
+#[derive(Debug, Parser)]
+#[command(
+    name = "multistack",
+    version,
+    override_usage = "multistack <EAL arguments> -- [options]",
+    after_help = "EAL arguments are DPDK's: -l 0-1 -a 0000:03:00.0, or --vdev ...; \
+                  'multistack --help' shows DPDK's own list.\n\
+                  Example: multistack -l 0-1 -a 0000:03:00.0 -- --host-addr 192.0.2.1/24"
+)]
+struct Cli {
+    /// TOML file with the options below as keys, such as `max-vports = 16`; what stands on the
+    /// command line wins
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+
+    #[command(flatten)]
+    options: Options,
+}
+
+/// The options, as given: unset where the default holds.
+#[derive(Args, Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+struct Options {
+    /// Control socket [default: /run/multistack/<file-prefix>.sock]
+    #[arg(long, value_name = "PATH")]
+    socket: Option<PathBuf>,
+
+    /// Address of the host on a port's exception path, such as 192.0.2.1/24, or 1:192.0.2.1/24
+    /// for port 1; repeatable [default port: 0]
+    #[arg(long, value_name = "[PORT:]CIDR")]
+    host_addr: Vec<HostAddr>,
+
+    /// Prefix of the exception path's netdevs; the port's number follows [default: msh]
+    #[arg(long, value_name = "NAME")]
+    host_netdev: Option<String>,
+
+    /// Most stacks at a time, 1 to 4000 [default: 64]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=4000))]
+    max_vports: Option<u16>,
+
+    /// Most claims at a time, 1 to 4194304 [default: 65536]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=4_194_304))]
+    max_claims: Option<u32>,
+
+    /// Packets in a vport's rx, tx and fill ring, per worker: a power of two from 16 to 16384
+    /// [default: 512]
+    #[arg(long, value_name = "N")]
+    ring_size: Option<u32>,
+
+    /// Buffers that a vport may hold, per worker: 16 to 65536 [default: 1024]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(16..=65_536))]
+    quota: Option<u32>,
+
+    /// Empty buffers kept ready for a vport to send from, per worker; at most half the quota
+    /// [default: 128]
+    #[arg(long, value_name = "N")]
+    fill: Option<u32>,
+
+    /// Buffers in all [default: what the ports need and every quota at once]
+    #[arg(long, value_name = "N")]
+    mbufs: Option<u32>,
+
+    /// Descriptors of each RX queue [default: 1024]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(8..=32768))]
+    rxd: Option<u16>,
+
+    /// Descriptors of each TX queue [default: 1024]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(8..=32768))]
+    txd: Option<u16>,
+
+    /// MTU of the ports, in bytes of IP packet, 68 to 1500 [default: the device's]
+    #[arg(long, value_name = "BYTES", value_parser = clap::value_parser!(u16).range(68..=1500))]
+    mtu: Option<u16>,
+
+    /// Receive packets to other MACs too; they go to the host
+    #[arg(long, action = ArgAction::SetTrue)]
+    promiscuous: bool,
+
+    /// Never sleep: workers poll all the time [default: an idle one sleeps up to 100 µs]
+    #[arg(long, action = ArgAction::SetTrue)]
+    poll: bool,
+}
+
+/// A host address, and the port that it is on.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub struct HostAddr {
+    /// DPDK port id.
+    pub port: u8,
+    /// Address and prefix length.
+    pub cidr: Cidr,
+}
+
+impl FromStr for HostAddr {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        // An IPv6 address has colons too: what is before the first is a port only if a whole
+        // address follows.
+        let with_port = text
+            .split_once(':')
+            .and_then(|(port, cidr)| Some((port.parse::<u8>().ok()?, cidr.parse::<Cidr>().ok()?)));
+        if let Some((port, cidr)) = with_port {
+            return Ok(Self { port, cidr });
+        }
+        let cidr = text.parse::<Cidr>().map_err(|error| error.to_string())?;
+        Ok(Self { port: 0, cidr })
+    }
+}
+
+impl TryFrom<String> for HostAddr {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        text.parse()
+    }
+}
+
+/// The options in force.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// Control socket, if not at its default place.
+    pub socket: Option<PathBuf>,
+    /// Addresses of the host.
+    pub host_addrs: Vec<HostAddr>,
+    /// Prefix of netdev names.
+    pub host_netdev: String,
+    /// Most stacks.
+    pub max_vports: u16,
+    /// Most claims.
+    pub max_claims: u32,
+    /// Entries of rings.
+    pub ring_size: u32,
+    /// Buffers per vport and worker.
+    pub quota: u32,
+    /// Empty buffers kept ready per vport and worker.
+    pub fill: u32,
+    /// Buffers in all, if not computed.
+    pub mbufs: Option<u32>,
+    /// RX descriptors.
+    pub rxd: u16,
+    /// TX descriptors.
+    pub txd: u16,
+    /// MTU, if not the device's.
+    pub mtu: Option<u16>,
+    /// Promiscuous mode.
+    pub promiscuous: bool,
+    /// Pure polling.
+    pub poll: bool,
+}
+
+/// Why there is no [`Config`].
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The command line; clap's message, which for `--help` and `--version` is what was asked for.
+    #[error(transparent)]
+    Usage(#[from] clap::Error),
+    /// The file, or a combination of options.
+    #[error("{0}")]
+    Bad(String),
+}
+
+impl Config {
+    /// From the arguments behind `--`, program name not included.
+    ///
+    /// # Errors
+    /// [`ConfigError`].
+    pub fn parse<I>(args: I) -> Result<Self, ConfigError>
+    where
+        I: IntoIterator<Item = String>,
+    {
+        let program = std::iter::once("multistack".to_owned());
+        let cli = Cli::try_parse_from(program.chain(args))?;
+        let file = match &cli.config {
+            Some(path) => read(path)?,
+            None => Options::default(),
+        };
+        Self::from_options(cli.options, file)
+    }
+
+    fn from_options(cli: Options, file: Options) -> Result<Self, ConfigError> {
+        let host_addrs = if cli.host_addr.is_empty() {
+            file.host_addr
+        } else {
+            cli.host_addr
+        };
+        let netdev = cli.host_netdev.or(file.host_netdev);
+        let config = Self {
+            socket: cli.socket.or(file.socket),
+            host_addrs,
+            host_netdev: netdev.unwrap_or_else(|| "msh".to_owned()),
+            max_vports: cli.max_vports.or(file.max_vports).unwrap_or(64),
+            max_claims: cli.max_claims.or(file.max_claims).unwrap_or(65_536),
+            ring_size: cli.ring_size.or(file.ring_size).unwrap_or(512),
+            quota: cli.quota.or(file.quota).unwrap_or(1024),
+            fill: cli.fill.or(file.fill).unwrap_or(128),
+            mbufs: cli.mbufs.or(file.mbufs),
+            rxd: cli.rxd.or(file.rxd).unwrap_or(1024),
+            txd: cli.txd.or(file.txd).unwrap_or(1024),
+            mtu: cli.mtu.or(file.mtu),
+            promiscuous: cli.promiscuous || file.promiscuous,
+            poll: cli.poll || file.poll,
+        };
+        config.check().map_err(ConfigError::Bad)?;
+        Ok(config)
+    }
+
+    /// What clap checks of the command line, for the file; and what depends on two options.
+    fn check(&self) -> Result<(), String> {
+        let within = |name: &str, value: u32, low: u32, high: u32| {
+            let message = format!("{name} {value}: {low} to {high} is possible");
+            (low..=high).contains(&value).then_some(()).ok_or(message)
+        };
+        within("max-vports", self.max_vports.into(), 1, 4000)?;
+        within("max-claims", self.max_claims, 1, 4_194_304)?;
+        within("quota", self.quota, 16, 65_536)?;
+        within("fill", self.fill, 1, self.quota / 2)?;
+        within("rxd", self.rxd.into(), 8, 32_768)?;
+        within("txd", self.txd.into(), 8, 32_768)?;
+        within("mtu", self.mtu.unwrap_or(1500).into(), 68, 1500)?;
+        if !self.ring_size.is_power_of_two() || !RING_SIZES.contains(&self.ring_size) {
+            return Err(format!(
+                "ring-size {}: a power of two from {} to {} is possible",
+                self.ring_size,
+                RING_SIZES.start(),
+                RING_SIZES.end()
+            ));
+        }
+        // One slot per port for the host; DPDK has 32 ports at most.
+        debug_assert!(self.max_vports + 32 <= MAX_SLOTS);
+        Ok(())
+    }
+}
+
+fn read(path: &Path) -> Result<Options, ConfigError> {
+    let bad = |why: String| ConfigError::Bad(format!("{}: {why}", path.display()));
+    let text = std::fs::read_to_string(path).map_err(|error| bad(error.to_string()))?;
+    toml::from_str(&text).map_err(|error| {
+        let before = error.span().map_or("", |span| &text[..span.start]);
+        let line = before.matches('\n').count() + 1;
+        bad(format!("line {line}: {}", error.message()))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(args: &str) -> Result<Config, ConfigError> {
+        Config::parse(args.split_whitespace().map(str::to_owned))
+    }
+
+    #[test]
+    fn host_addresses_may_name_a_port() {
+        let config = parse("--host-addr 192.0.2.1/24 --host-addr 1:2001:db8::1/64").unwrap();
+        assert_eq!(config.host_addrs[0].port, 0);
+        assert_eq!(config.host_addrs[1].port, 1);
+        assert_eq!(config.host_addrs[1].cidr.to_string(), "2001:db8::1/64");
+        let plain: HostAddr = "2001:db8::1/64".parse().unwrap();
+        assert_eq!(plain.port, 0);
+        assert!("192.0.2.1".parse::<HostAddr>().is_err());
+    }
+
+    #[test]
+    fn the_command_line_wins_over_the_file() {
+        let path = std::env::temp_dir().join(format!("multistack-{}.toml", std::process::id()));
+        std::fs::write(
+            &path,
+            "quota = 256\nring-size = 64\nhost-addr = [\"192.0.2.9/24\"]\n",
+        )
+        .unwrap();
+        let args = format!("--config {} --quota 512", path.display());
+        let config = parse(&args).unwrap();
+        assert_eq!((config.quota, config.ring_size), (512, 64));
+        assert_eq!(config.host_addrs[0].cidr.to_string(), "192.0.2.9/24");
+        std::fs::write(&path, "quota = 256\nquotta = 1\n").unwrap();
+        let error = parse(&args).unwrap_err().to_string();
+        assert!(
+            error.contains("line 2") && error.contains("quotta"),
+            "{error}"
+        );
+        std::fs::remove_file(&path).unwrap();
+        assert!(
+            parse(&args)
+                .unwrap_err()
+                .to_string()
+                .contains("No such file")
+        );
+    }
+
+    #[test]
+    fn numbers_out_of_range_are_refused() {
+        for args in [
+            "--ring-size 100",
+            "--quota 1",
+            "--fill 1000",
+            "--mtu 9000",
+            "--max-vports 0",
+        ] {
+            assert!(parse(args).is_err(), "{args}");
+        }
+    }
+}
