@@ -174,7 +174,7 @@ impl Forwarder {
         );
     }
 
-    /// Sleeps until there is something to do, or at once not if there is.
+    /// Sleeps until there is something to do.
     fn sleep(&mut self) {
         self.waker.park();
         if !self.to_kernel() && self.goes_on() {

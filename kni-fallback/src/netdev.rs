@@ -1,9 +1,9 @@
 //! The TAP netdev: made, set up and asked through tun(4) and rtnetlink(7).
 
 use std::io;
-use std::net::{IpAddr, Ipv6Addr};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
+use std::sync::Arc;
 
 use futures_util::TryStreamExt;
 use rtnetlink::packet_route::address::{AddressAttribute, AddressMessage};
@@ -27,7 +27,7 @@ const SMALLEST_IPV6_MTU: u16 = 1280;
 /// A TAP netdev that lives as long as its descriptor.
 pub struct Netdev {
     /// Non-blocking; a read or write is one frame.
-    pub fd: OwnedFd,
+    pub fd: Arc<OwnedFd>,
     /// The kernel's number for it, which no renaming changes.
     pub index: u32,
 }
@@ -66,7 +66,7 @@ impl Netdev {
             .build_sync()?;
         device.set_nonblocking(true)?;
         Ok(Self {
-            fd: device.as_fd().try_clone_to_owned()?,
+            fd: Arc::new(device.as_fd().try_clone_to_owned()?),
             index: index_of(name)?,
         })
     }
@@ -190,6 +190,8 @@ fn netlink<T>(
 
 #[cfg(test)]
 mod tests {
+    use std::net::{IpAddr, Ipv6Addr};
+
     use super::*;
 
     #[test]

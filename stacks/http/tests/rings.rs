@@ -280,7 +280,10 @@ fn pipeline(world: &mut World) {
 
 #[test]
 fn a_server_and_a_client_over_rings() {
-    let args = "rings --in-memory --no-huge -m 64 --no-pci -l 0 --no-telemetry";
+    let args = format!(
+        "rings --file-prefix=stack-http-{} --no-huge -m 64 --no-pci -l 0",
+        std::process::id()
+    );
     let args: Vec<String> = args.split(' ').map(str::to_owned).collect();
     let eal = Eal::primary(&args).unwrap();
     let dir = site();

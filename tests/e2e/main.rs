@@ -1,0 +1,21 @@
+//! A real primary, real stacks and a kernel client, each side in a network namespace of its own.
+//!
+//! Needs root, hugepages and the workspace's programs next to the primary's (or in
+//! `$MULTISTACK_BIN`): `make test` sees to all of it. The tests take turns, whatever
+//! `--test-threads` says. `MULTISTACK_LONG=1` makes some of them take minutes.
+//!
+//! Read in this order: `testbed` (what each test stands on), `process`, `netns`, then the tests.
+
+mod attach;
+mod claims;
+mod control;
+mod death;
+mod egress;
+mod host_path;
+mod net_tools;
+mod netns;
+mod process;
+mod serving;
+mod shutdown;
+mod startup;
+mod testbed;
