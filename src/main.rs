@@ -1,5 +1,6 @@
 //! The primary: `multistack <EAL arguments> -- [options]`.
 
+use std::io::IsTerminal;
 use std::process::ExitCode;
 
 use switch::config::{Config, ConfigError};
@@ -27,6 +28,7 @@ fn main() -> ExitCode {
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
         .with_target(false)
         .init();
     match switch::run::run(&eal_args, &config) {

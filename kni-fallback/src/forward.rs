@@ -101,9 +101,9 @@ impl Forwarder {
     /// Moves frames until it is asked to stop or the vport is closed.
     pub fn run(mut self) {
         while self.goes_on() {
-            let to_kernel = self.to_kernel();
-            let from_kernel = self.from_kernel();
-            if !to_kernel && !from_kernel {
+            let delivered = self.deliver();
+            let collected = self.collect();
+            if !delivered && !collected {
                 self.sleep();
             }
         }
@@ -116,7 +116,7 @@ impl Forwarder {
     }
 
     /// A burst from the rings to the kernel. True if there was any.
-    fn to_kernel(&mut self) -> bool {
+    fn deliver(&mut self) -> bool {
         let count = self.rings.rx_burst(&mut self.to_kernel);
         if count == 0 {
             return false;
@@ -137,7 +137,7 @@ impl Forwarder {
     }
 
     /// A burst from the kernel to the rings. True if there was any.
-    fn from_kernel(&mut self) -> bool {
+    fn collect(&mut self) -> bool {
         self.starved = false;
         while !self.lost && !self.from_kernel.is_full() {
             let Some(mut packet) = self.spare.take().or_else(|| self.rings.alloc()) else {
@@ -177,7 +177,7 @@ impl Forwarder {
     /// Sleeps until there is something to do.
     fn sleep(&mut self) {
         self.waker.park();
-        if !self.to_kernel() && self.goes_on() {
+        if !self.deliver() && self.goes_on() {
             self.wait();
         }
         self.waker.unpark();

@@ -81,3 +81,78 @@ impl Waker {
         self.0.event.as_fd()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::AtomicU64;
+    use std::{hint, thread};
+
+    use rustix::event::{PollFd, PollFlags, Timespec, poll};
+
+    use super::*;
+
+    const ROUNDS: u64 = 50_000;
+
+    /// Waits until `published` is no longer `seen`, parked whenever it is.
+    fn wait_for_news(waker: &Waker, published: &AtomicU64, seen: u64) -> u64 {
+        loop {
+            waker.park();
+            if published.load(Ordering::Relaxed) == seen {
+                let mut fds = [PollFd::from_borrowed_fd(waker.event(), PollFlags::IN)];
+                let patience = Timespec {
+                    tv_sec: 5,
+                    tv_nsec: 0,
+                };
+                let woken = poll(&mut fds, Some(&patience)).unwrap();
+                assert_eq!(woken, 1, "the wake-up for {} was lost", seen + 1);
+            }
+            waker.unpark();
+            let now = published.load(Ordering::Relaxed);
+            if now != seen {
+                return now;
+            }
+        }
+    }
+
+    #[test]
+    fn no_wake_up_is_lost() {
+        let waker = Waker::new().unwrap();
+        let (published, consumed) = (AtomicU64::new(0), AtomicU64::new(0));
+        thread::scope(|scope| {
+            let parker = scope.spawn(|| {
+                let mut seen = 0;
+                while seen < ROUNDS {
+                    seen = wait_for_news(&waker, &published, seen);
+                    consumed.store(seen, Ordering::Relaxed);
+                }
+            });
+            for round in 1..=ROUNDS {
+                published.store(round, Ordering::Relaxed);
+                waker.wake();
+                let mut spins = 0u32;
+                while consumed.load(Ordering::Relaxed) < round && !parker.is_finished() {
+                    // With fewer cores than threads the parker may need this one.
+                    spins += 1;
+                    if spins.is_multiple_of(1024) {
+                        thread::yield_now();
+                    }
+                    hint::spin_loop();
+                }
+            }
+        });
+    }
+
+    #[test]
+    fn nobody_parked_no_system_call() {
+        let waker = Waker::new().unwrap();
+        waker.wake();
+        let nothing = rustix::io::read(waker.event(), &mut [0u8; 8]);
+        assert_eq!(nothing, Err(Errno::AGAIN));
+        waker.park();
+        waker.wake();
+        waker.wake();
+        let mut count = [0u8; 8];
+        rustix::io::read(waker.event(), &mut count).unwrap();
+        assert_eq!(u64::from_ne_bytes(count), 1, "one write for both");
+    }
+}

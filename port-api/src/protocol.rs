@@ -339,6 +339,9 @@ pub struct PortStats {
     pub tx_bytes: u64,
     /// Passed, but the NIC's TX queue had no room.
     pub tx_full: u64,
+    /// Given to the host, but its netdev was down or full; part of `to_host`.
+    #[serde(default)]
+    pub host_refused: u64,
     /// The NIC ran out of descriptors (`imissed`).
     pub nic_missed: u64,
     /// The NIC received garbage (`ierrors`).

@@ -261,6 +261,21 @@ impl Buffers {
         })
     }
 
+    /// Buffers in this process's own memory, which is never given back: for tests, with no DPDK.
+    ///
+    /// # Panics
+    /// If there are none, or they overlap.
+    pub fn on_heap(count: u32, stride: u32, buf_len: u16) -> Self {
+        assert!(count > 0 && stride >= u32::from(buf_len));
+        let stride = stride as usize;
+        Self {
+            base: NonNull::from(vec![0u8; count as usize * stride].leak()).cast(),
+            stride,
+            count,
+            buf_len,
+        }
+    }
+
     /// Whether `len` bytes from `offset` on lie inside buffer `index`.
     pub(crate) fn contains(&self, index: u32, offset: u16, len: u16) -> bool {
         index < self.count && u32::from(offset) + u32::from(len) <= u32::from(self.buf_len)

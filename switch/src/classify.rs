@@ -180,7 +180,7 @@ pub struct Nic {
 
 /// Decides on a received frame. Reads nothing but the frame and the tables; never panics.
 #[inline]
-pub fn classify(frame: &[u8], nic: &Nic, tables: &Tables) -> Verdict {
+pub fn classify(frame: &[u8], nic: Nic, tables: &Tables) -> Verdict {
     let owner = match parse(frame) {
         Ok(Parsed::V4(l4)) => {
             let TupleV4 {
@@ -212,7 +212,7 @@ pub fn classify(frame: &[u8], nic: &Nic, tables: &Tables) -> Verdict {
 }
 
 #[cold]
-fn other_verdict(other: &Other, nic: &Nic, tables: &Tables) -> Verdict {
+fn other_verdict(other: &Other, nic: Nic, tables: &Tables) -> Verdict {
     let asked = match other {
         Other::Arp(arp) if arp.op == wire::ARP_REPLY && arp.target_mac == nic.mac => {
             Some(IpAddr::V4(arp.target_ip))

@@ -362,10 +362,7 @@ impl Control {
         if self.peers[at].evicted {
             return Ok(());
         }
-        tracing::warn!(
-            "{} was evicted from vport {slot}: {why}",
-            self.peers[at].describe()
-        );
+        tracing::info!("{}: vport {slot} is shut: {why}", self.peers[at].describe());
         self.withdraw_claims(slot)?;
         self.slots.close(slot, &self.workers, false)?;
         self.peers[at].evicted = true;
@@ -376,10 +373,10 @@ impl Control {
 
     /// The connection is over; the process may live on.
     fn hang_up(&mut self, at: usize) -> Result<(), Stuck> {
-        if let Some(slot) = self.peers[at].stack.as_ref().map(|stack| stack.slot) {
-            self.evict(slot, "it closed its connection")?;
-        }
         self.peers[at].conn = None;
+        if let Some(slot) = self.peers[at].stack.as_ref().map(|stack| stack.slot) {
+            self.evict(slot, "it has closed its connection")?;
+        }
         Ok(())
     }
 

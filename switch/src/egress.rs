@@ -24,7 +24,7 @@ pub enum Permit {
 /// # Errors
 /// The rule that forbids it.
 #[inline]
-pub fn check(frame: &[u8], nic: &Nic, vport: u16, tables: &Tables) -> Result<Permit, DropReason> {
+pub fn check(frame: &[u8], nic: Nic, vport: u16, tables: &Tables) -> Result<Permit, DropReason> {
     let parsed = parse(frame)?;
     if frame.get(6..12) != Some(&nic.mac.0[..]) {
         return Err(DropReason::TxSourceMac);
@@ -58,12 +58,7 @@ pub fn check(frame: &[u8], nic: &Nic, vport: u16, tables: &Tables) -> Result<Per
 }
 
 #[cold]
-fn check_other(
-    other: &Other,
-    nic: &Nic,
-    vport: u16,
-    tables: &Tables,
-) -> Result<Permit, DropReason> {
+fn check_other(other: &Other, nic: Nic, vport: u16, tables: &Tables) -> Result<Permit, DropReason> {
     let (question, refusal) = match other {
         Other::Arp(arp) => (is_own_request(arp, nic, vport, tables), DropReason::TxArp),
         Other::Neighbor(nd) => (
@@ -85,7 +80,7 @@ fn check_other(
     }
 }
 
-fn is_own_request(arp: &Arp, nic: &Nic, vport: u16, tables: &Tables) -> bool {
+fn is_own_request(arp: &Arp, nic: Nic, vport: u16, tables: &Tables) -> bool {
     arp.op == wire::ARP_REQUEST
         && arp.sender_mac == nic.mac
         // Asking for the address itself would be an announcement (RFC 5227).
@@ -93,7 +88,7 @@ fn is_own_request(arp: &Arp, nic: &Nic, vport: u16, tables: &Tables) -> bool {
         && tables.on_address(IpAddr::V4(arp.sender_ip)).contains(&vport)
 }
 
-fn is_own_solicitation(nd: &NeighborDiscovery, nic: &Nic, vport: u16, tables: &Tables) -> bool {
+fn is_own_solicitation(nd: &NeighborDiscovery, nic: Nic, vport: u16, tables: &Tables) -> bool {
     nd.kind == NdKind::Solicitation
         && nd.link_layer.is_none_or(|mac| mac == nic.mac)
         && nd.target != Some(nd.src)

@@ -205,9 +205,10 @@ mod tests {
             let mut table = FlowTable::new(64, SEED);
             let mut model = HashMap::new();
             for (key, vport) in steps {
-                match vport {
-                    Some(vport) => prop_assert_eq!(table.insert(key, vport), Ok(model.insert(key, vport))),
-                    None => prop_assert_eq!(table.remove(&key), model.remove(&key)),
+                if let Some(vport) = vport {
+                    prop_assert_eq!(table.insert(key, vport), Ok(model.insert(key, vport)));
+                } else {
+                    prop_assert_eq!(table.remove(&key), model.remove(&key));
                 }
                 prop_assert_eq!(table.len(), model.len());
                 for key in 0..40 {
@@ -220,7 +221,11 @@ mod tests {
     #[test]
     fn holds_its_capacity_and_refuses_more() {
         for seed in 1..20u64 {
-            let word = |n: u64| (seed + n).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(23);
+            let word = |n: u64| {
+                (seed + n)
+                    .wrapping_mul(0x9e37_79b9_7f4a_7c15)
+                    .rotate_left(23)
+            };
             let mut table = FlowTable::new(5_000, Seed([word(0), word(7)]));
             for key in 0..5_000u64 {
                 assert_eq!(table.insert(key, 1), Ok(None), "seed {seed}, key {key}");

@@ -173,6 +173,7 @@ fn port_stats(nic: &Nic, counters: &NicCounters) -> PortStats {
         tx_packets: counters.tx_packets,
         tx_bytes: counters.tx_bytes,
         tx_full: counters.tx_full,
+        host_refused: nic.host.counters().refused,
         nic_missed: device.imissed,
         nic_errors: device.ierrors,
         nic_no_mbuf: device.rx_nombuf,

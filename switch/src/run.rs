@@ -312,7 +312,7 @@ impl Plan {
 
 fn addresses(config: &Config, port: u8) -> Vec<kni_fallback::Cidr> {
     let on_port = config.host_addrs.iter().filter(|addr| addr.port == port);
-    on_port.map(|addr| addr.cidr.clone()).collect()
+    on_port.map(|addr| addr.cidr).collect()
 }
 
 /// Enough for every descriptor, every worker's hands and caches, and every quota at once.

@@ -179,7 +179,7 @@ impl<I: Io> Worker<I> {
         for buf in burst.drain(..) {
             bytes += buf.frame().len() as u64;
             let state = &self.nics[nic];
-            match classify(buf.frame(), &state.nic, &self.tables) {
+            match classify(buf.frame(), state.nic, &self.tables) {
                 Verdict::Vport(slot) => self.deliver(nic, slot, buf),
                 Verdict::Host(_) => self.deliver_to_host(nic, buf),
                 Verdict::HostAndAskers(addr) => {
@@ -348,7 +348,7 @@ impl<I: Io> Worker<I> {
             Peer::Stack => {
                 let at = self.nics.iter().position(|state| state.nic.id == nic_id);
                 at.ok_or(DropReason::TxPort).and_then(|at| {
-                    let nic = &self.nics[at].nic;
+                    let nic = self.nics[at].nic;
                     let permit = egress::check(buf.frame(), nic, vport.slot, &self.tables)?;
                     Ok((at, permit))
                 })
@@ -388,14 +388,20 @@ impl<I: Io> Worker<I> {
         }
         let taken = self.io.tx_burst(nic, &mut state.tx);
         for (at, (slot, len)) in state.tx_from.drain(..).enumerate() {
-            let vport = self.vports[usize::from(slot)].as_mut();
-            if at < taken {
+            let sent = at < taken;
+            if sent {
                 state.counters.tx_packets += 1;
                 state.counters.tx_bytes += u64::from(len);
-                vport.map(|v| v.counters.tx_wire += 1);
             } else {
                 state.counters.tx_full += 1;
-                vport.map(|v| v.counters.tx_full += 1);
+            }
+            if let Some(vport) = &mut self.vports[usize::from(slot)] {
+                let counter = if sent {
+                    &mut vport.counters.tx_wire
+                } else {
+                    &mut vport.counters.tx_full
+                };
+                *counter += 1;
             }
         }
         self.io.free(&mut state.tx);

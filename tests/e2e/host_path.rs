@@ -25,7 +25,9 @@ fn the_kernel_answers_pings() {
 fn fragments_reach_the_kernel() {
     let bed = Testbed::start();
     for addr in [HOST_V4, HOST_V6] {
-        let stdout = bed.client.run("ping", &["-q", "-c", "3", "-i", "0.1", "-s", "4000", addr]);
+        let stdout = bed
+            .client
+            .run("ping", &["-q", "-c", "3", "-i", "0.1", "-s", "4000", addr]);
         assert!(stdout.contains(" 0% packet loss"), "{stdout}");
     }
     bed.finish();
@@ -43,7 +45,9 @@ fn neighbours_find_each_other_by_the_ports_mac() {
     }
     // And from the host's side: it asks, too.
     bed.host.ip("neigh flush dev msh0");
-    let stdout = bed.host.run("ping", &["-q", "-c", "3", "-i", "0.1", CLIENT_V4]);
+    let stdout = bed
+        .host
+        .run("ping", &["-q", "-c", "3", "-i", "0.1", CLIENT_V4]);
     assert!(stdout.contains(" 0% packet loss"), "{stdout}");
     bed.finish();
 }

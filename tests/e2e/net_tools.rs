@@ -21,7 +21,11 @@ pub const ANSWER: Duration = Duration::from_millis(500);
 /// A UDP socket in `netns` that talks to `peer` and waits up to [`ANSWER`].
 pub fn udp(netns: &Netns, peer: &str) -> UdpSocket {
     let peer: SocketAddr = peer.parse().expect("an address");
-    let any = if peer.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" };
+    let any = if peer.is_ipv4() {
+        "0.0.0.0:0"
+    } else {
+        "[::]:0"
+    };
     let socket = netns.enter(|| UdpSocket::bind(any)).expect("a socket");
     socket.connect(peer).expect("a route");
     socket.set_read_timeout(Some(ANSWER)).expect("a timeout");
@@ -50,7 +54,9 @@ pub fn echoes(client: &Netns, addr: &str) -> bool {
 #[track_caller]
 pub fn ping(client: &Netns, addr: &str, count: u32, bytes: u32) {
     let (count, bytes) = (count.to_string(), bytes.to_string());
-    let args = ["-q", "-i", "0.01", "-W", "2", "-c", &count, "-s", &bytes, "-M", "do", addr];
+    let args = [
+        "-q", "-i", "0.01", "-W", "2", "-c", &count, "-s", &bytes, "-M", "do", addr,
+    ];
     let stdout = client.run("ping", &args);
     assert!(stdout.contains(" 0% packet loss"), "{stdout}");
 }
@@ -73,7 +79,10 @@ impl Pings {
         self.0.signal(Signal::INT);
         let ended = self.0.wait();
         let lost_none = ended.stdout.contains(" 0% packet loss");
-        assert!(lost_none && !ended.stdout.contains(" 0 received"), "{ended:?}");
+        assert!(
+            lost_none && !ended.stdout.contains(" 0 received"),
+            "{ended:?}"
+        );
     }
 }
 
@@ -170,7 +179,11 @@ impl Sniffer {
 
     /// How many of the [`frames`](Self::frames) have `text` in them.
     pub fn count(&self, text: &str) -> usize {
-        let has = |frame: &Vec<u8>| frame.windows(text.len()).any(|part| part == text.as_bytes());
+        let has = |frame: &Vec<u8>| {
+            frame
+                .windows(text.len())
+                .any(|part| part == text.as_bytes())
+        };
         self.frames().iter().filter(|frame| has(frame)).count()
     }
 }
@@ -201,7 +214,10 @@ pub fn wrk(client: &Netns, url: &str, seconds: u32) -> u64 {
 /// sha256sum of a file.
 #[track_caller]
 pub fn sha256(path: &std::path::Path) -> String {
-    let output = Command::new("sha256sum").arg(path).output().expect("sha256sum");
+    let output = Command::new("sha256sum")
+        .arg(path)
+        .output()
+        .expect("sha256sum");
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     text.split(' ').next().unwrap_or_default().to_owned()
 }

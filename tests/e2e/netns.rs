@@ -55,7 +55,9 @@ impl Netns {
                     .expect("setns");
                 f()
             });
-            inside.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+            inside
+                .join()
+                .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
         })
     }
 }
@@ -80,7 +82,9 @@ fn succeed(command: &mut Command) -> String {
         status,
         stdout,
         stderr,
-    } = command.output().unwrap_or_else(|error| panic!("{command:?}: {error}"));
+    } = command
+        .output()
+        .unwrap_or_else(|error| panic!("{command:?}: {error}"));
     let stdout = String::from_utf8_lossy(&stdout).into_owned();
     assert!(
         status.success(),

@@ -14,7 +14,10 @@ pub const PATIENCE: Duration = Duration::from_secs(10);
 /// Polls until `condition` holds.
 #[track_caller]
 pub fn eventually(what: &str, condition: impl FnMut() -> bool) {
-    assert!(within(PATIENCE, condition), "not so after {PATIENCE:?}: {what}");
+    assert!(
+        within(PATIENCE, condition),
+        "not so after {PATIENCE:?}: {what}"
+    );
 }
 
 /// Polls until `condition` holds, or `limit` is over: then false.
@@ -172,7 +175,9 @@ fn gather(pipe: impl Read + Send + 'static) -> Arc<Mutex<String>> {
         let mut pipe = BufReader::new(pipe);
         let mut line = Vec::new();
         while pipe.read_until(b'\n', &mut line).is_ok_and(|n| n > 0) {
-            kept.lock().unwrap().push_str(&String::from_utf8_lossy(&line));
+            kept.lock()
+                .unwrap()
+                .push_str(&String::from_utf8_lossy(&line));
             line.clear();
         }
     });

@@ -20,7 +20,9 @@ fn kernel_datagrams(host: &Netns) -> u64 {
         let v6 = v6
             .lines()
             .filter_map(|line| line.strip_prefix("Udp6")?.split_once(char::is_whitespace));
-        let all = names.zip(counts).chain(v6.map(|(name, count)| (name, count.trim())));
+        let all = names
+            .zip(counts)
+            .chain(v6.map(|(name, count)| (name, count.trim())));
         all.filter(|(name, _)| ["InDatagrams", "NoPorts", "InErrors"].contains(name))
             .map(|(_, count)| count.parse::<u64>().unwrap())
             .sum()
@@ -51,7 +53,10 @@ fn what_a_stack_gives_up_is_the_kernels_again() {
     let bed = Testbed::start();
     let addr = format!("{HOST_V4}:7");
     let echo = bed.echo(&addr);
-    assert_eq!(ask(&udp(&bed.client, &addr), b"stack"), Some(b"stack".to_vec()));
+    assert_eq!(
+        ask(&udp(&bed.client, &addr), b"stack"),
+        Some(b"stack".to_vec())
+    );
     echo.terminate();
     bed.expect_no_stacks();
     let before = kernel_datagrams(&bed.host);
@@ -67,7 +72,9 @@ fn serve_http(bed: &Testbed) -> Process {
     let socket = bed.socket.to_str().unwrap();
     let (v4, v6) = (format!("{HOST_V4}:80"), format!("[{HOST_V6}]:80"));
     let root = root.to_str().unwrap();
-    let args = ["--socket", socket, "--addr", &v4, "--addr", &v6, "--root", root];
+    let args = [
+        "--socket", socket, "--addr", &v4, "--addr", &v6, "--root", root,
+    ];
     let mut http = bed.stack("stack-http", &args);
     http.expect("serving");
     http
@@ -83,7 +90,10 @@ fn the_http_stack_serves_curl() {
         // Two requests over one connection.
         assert_eq!(curl(&bed.client, &[&url, &url]), "a page\na page\n");
         let head = curl(&bed.client, &["-I", &url]);
-        assert!(head.contains("Content-Length: 7") || head.contains("content-length: 7"), "{head}");
+        assert!(
+            head.contains("Content-Length: 7") || head.contains("content-length: 7"),
+            "{head}"
+        );
         let missing = format!("http://{host}/missing");
         let status = bed.client.run(
             "curl",

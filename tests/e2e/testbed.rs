@@ -113,7 +113,14 @@ impl Testbed {
     /// EAL's arguments for a port on the wire.
     pub fn eal_args(&self) -> Vec<String> {
         let prefix = format!("--file-prefix={}", self.name);
-        let args = ["-l", "0-1", &prefix, "--no-pci", "--vdev", "net_af_xdp0,iface=msx0"];
+        let args = [
+            "-l",
+            "0-1",
+            &prefix,
+            "--no-pci",
+            "--vdev",
+            "net_af_xdp0,iface=msx0",
+        ];
         args.map(str::to_owned).to_vec()
     }
 
@@ -132,7 +139,9 @@ impl Testbed {
         let mut app = vec!["--socket", socket, "--host-addr", &v4, "--host-addr", &v6];
         app.extend(app_args);
         let mut command = self.switch_command(&self.eal_args(), &app);
-        let switch = self.switch.insert(Process::spawn("multistack", &mut command));
+        let switch = self
+            .switch
+            .insert(Process::spawn("multistack", &mut command));
         switch.expect("ready");
         eventually("the host's addresses are usable", || {
             let addresses = self.host.ip("-br addr show dev msh0");
@@ -222,7 +231,9 @@ impl Testbed {
     pub fn vport(&self, name: &str) -> VportStats {
         let stats = self.stats();
         let vport = stats.vports.iter().find(|vport| vport.name == name);
-        vport.unwrap_or_else(|| panic!("no vport {name}: {stats:?}")).clone()
+        vport
+            .unwrap_or_else(|| panic!("no vport {name}: {stats:?}"))
+            .clone()
     }
 
     /// Buffers lent to stacks; the host's own are not counted.
@@ -266,7 +277,11 @@ impl Testbed {
     pub fn left_behind(&self) -> Vec<String> {
         let runtime = Path::new("/var/run/dpdk").join(&self.name);
         let mut left: Vec<_> = self.huge_files();
-        left.extend([runtime, self.socket.clone()].into_iter().filter(|path| path.exists()));
+        left.extend(
+            [runtime, self.socket.clone()]
+                .into_iter()
+                .filter(|path| path.exists()),
+        );
         let mut left: Vec<_> = left.iter().map(|path| path.display().to_string()).collect();
         let netdevs = self.host.ip("-br link");
         let exception_path = netdevs.lines().filter(|line| line.starts_with("msh"));
@@ -276,7 +291,10 @@ impl Testbed {
 
     fn huge_files(&self) -> Vec<PathBuf> {
         let prefix = format!("{}map_", self.name);
-        let entries = fs::read_dir("/dev/hugepages").into_iter().flatten().flatten();
+        let entries = fs::read_dir("/dev/hugepages")
+            .into_iter()
+            .flatten()
+            .flatten();
         entries
             .filter(|entry| entry.file_name().to_string_lossy().starts_with(&prefix))
             .map(|entry| entry.path())
@@ -290,7 +308,9 @@ impl Testbed {
         for entry in fs::read_dir(folder).expect("EAL's folder").flatten() {
             let name = entry.file_name().to_string_lossy().into_owned();
             let kind = name.split(|c: char| c.is_ascii_digit()).next();
-            *kinds.entry(kind.unwrap_or_default().to_owned()).or_default() += 1;
+            *kinds
+                .entry(kind.unwrap_or_default().to_owned())
+                .or_default() += 1;
         }
         kinds
     }

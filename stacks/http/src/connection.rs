@@ -13,7 +13,7 @@ use crate::http::{Head, MAX_HEAD, Method, Parsed, Request, Status, parse, write_
 /// may leave a response lying.
 const IDLE: Duration = Duration::from_secs(30);
 /// How long a client may take to close its side once this side is closed.
-const LINGER: Duration = Duration::from_secs(5);
+const LINGER: Duration = Duration::from_secs(20);
 /// The file is read in pieces of this many bytes or more, as far as it has them.
 const CHUNK: usize = 64 * 1024;
 /// Pipelined requests answered in one go, so that one client cannot hold up the others.

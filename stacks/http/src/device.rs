@@ -66,8 +66,14 @@ impl<P: DerefMut<Target = RingPort>> RingDevice<P> {
     pub fn flush(&mut self) {
         self.port.tx_burst(&mut self.tx.burst);
         if self.seen == self.rx.len() {
+            self.release();
+        }
+    }
+
+    fn release(&mut self) {
+        self.seen = 0;
+        if !self.rx.is_empty() {
             self.port.release(&mut self.rx);
-            self.seen = 0;
         }
     }
 
@@ -95,8 +101,7 @@ impl<P: DerefMut<Target = RingPort>> phy::Device for RingDevice<P> {
 
     fn receive(&mut self, _: Instant) -> Option<(RxToken<'_>, TxToken<'_>)> {
         if self.seen == self.rx.len() {
-            self.port.release(&mut self.rx);
-            self.seen = 0;
+            self.release();
             self.port.rx_burst(&mut self.rx);
         }
         // With no room for an answer the frame is still taken, and the answer is lost if there is

@@ -4,6 +4,12 @@
 //! Read in this order: `server.rs` (the loop's body and the pool of sockets), `connection.rs` (one
 //! connection), `http.rs` (requests and response heads), `files.rs` (from a path to an open file),
 //! `device.rs` (frames).
+//!
+//! # Limits
+//! They are smoltcp's. No SYN cookies: a flood of handshakes that nobody finishes takes all sockets
+//! for as long as it lasts. One question for a neighbour's address per second, over all of them.
+//! No path MTU discovery and no SACK. Each packet passes all sockets, so that thousands of
+//! connections at a time are too many.
 
 mod connection;
 mod device;

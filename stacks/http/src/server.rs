@@ -39,8 +39,8 @@ pub struct Config {
     pub gateways: Vec<IpAddr>,
     /// The TCP ports; each is served at every address that frames come for.
     pub ports: Vec<u16>,
-    /// Most sockets: listening, connected, and waiting for the end of TIME-WAIT. Each has 320 KiB
-    /// of buffers, touched only when used.
+    /// Most sockets, in equal shares for the ports: listening, connected, and waiting for the end
+    /// of TIME-WAIT. Each has 320 KiB of buffers, touched only when used.
     pub sockets: usize,
 }
 
@@ -49,8 +49,7 @@ pub struct Server {
     iface: Interface,
     sockets: SocketSet<'static>,
     slots: Vec<Slot>,
-    ports: Vec<Listening>,
-    max_sockets: usize,
+    ports: Vec<Port>,
     site: Site,
     /// When smoltcp has work even if nothing comes.
     next_poll: Instant,
@@ -64,9 +63,11 @@ struct Slot {
     connection: Option<Connection>,
 }
 
-struct Listening {
-    port: u16,
-    count: usize,
+struct Port {
+    number: u16,
+    sockets: usize,
+    listening: usize,
+    max_sockets: usize,
 }
 
 impl Server {
@@ -89,16 +90,21 @@ impl Server {
         if config.ports.contains(&0) || config.ports.is_empty() {
             return Err("a server needs a port other than 0".to_owned());
         }
-        if config.sockets < config.ports.len() {
+        let max_sockets = config.sockets / config.ports.len();
+        if max_sockets == 0 {
             return Err(format!("{} ports need as many sockets", config.ports.len()));
         }
-        let listening = |&port| Listening { port, count: 0 };
+        let port = |&number| Port {
+            number,
+            sockets: 0,
+            listening: 0,
+            max_sockets,
+        };
         let mut server = Self {
             iface,
             sockets: SocketSet::new(vec![]),
             slots: vec![],
-            ports: config.ports.iter().map(listening).collect(),
-            max_sockets: config.sockets,
+            ports: config.ports.iter().map(port).collect(),
             site: Site {
                 root,
                 date: String::new(),
@@ -161,16 +167,13 @@ impl Server {
     fn serve(&mut self, now: Instant, is_sweep: bool) -> bool {
         let mut more = false;
         for port in &mut self.ports {
-            port.count = 0;
+            port.listening = 0;
         }
         for slot in &mut self.slots {
             let socket = self.sockets.get_mut(slot.handle);
-            more |= slot.serve(socket, &self.site, now, is_sweep);
             let port = &mut self.ports[slot.port];
-            if socket.state() == State::Closed && socket.remote_endpoint().is_none() {
-                listen(socket, port.port);
-            }
-            port.count += usize::from(socket.is_listening());
+            more |= slot.serve(socket, port.number, &self.site, now, is_sweep);
+            port.listening += usize::from(socket.is_listening());
         }
         more
     }
@@ -178,15 +181,18 @@ impl Server {
     /// Sees to it that each port has enough sockets that listen, and not many more: every packet
     /// passes them all.
     fn keep_listening(&mut self) {
-        for port in 0..self.ports.len() {
-            while self.ports[port].count < SPARE && self.slots.len() < self.max_sockets {
-                self.add_socket(port);
-            }
-            if self.ports[port].count < SPARE {
-                self.recycle(port);
-            }
-            if self.ports[port].count > 2 * SPARE {
-                self.remove_socket(port);
+        for index in 0..self.ports.len() {
+            let port = &self.ports[index];
+            if port.listening > 2 * SPARE {
+                self.remove_socket(index);
+            } else if port.listening < SPARE {
+                let free = port.max_sockets - port.sockets;
+                for _ in 0..free.min(SPARE - port.listening) {
+                    self.add_socket(index);
+                }
+                if self.ports[index].listening < SPARE {
+                    self.recycle(index);
+                }
             }
         }
     }
@@ -198,24 +204,25 @@ impl Server {
         );
         // What is to be sent is in the buffer as a whole, so waiting for more gains nothing.
         socket.set_nagle_enabled(false);
-        listen(&mut socket, self.ports[port].port);
+        listen(&mut socket, self.ports[port].number);
         self.slots.push(Slot {
             handle: self.sockets.add(socket),
             port,
             connection: None,
         });
-        self.ports[port].count += 1;
+        self.ports[port].sockets += 1;
+        self.ports[port].listening += 1;
     }
 
     /// Cuts TIME-WAIT short where sockets are scarce: a stray old segment then gets a reset, which
     /// beats resetting new connections.
-    fn recycle(&mut self, port: usize) {
-        let listening = &mut self.ports[port];
-        for slot in self.slots.iter().filter(|slot| slot.port == port) {
+    fn recycle(&mut self, index: usize) {
+        let port = &mut self.ports[index];
+        for slot in self.slots.iter().filter(|slot| slot.port == index) {
             let socket: &mut Socket<'_> = self.sockets.get_mut(slot.handle);
             if socket.state() == State::TimeWait {
-                listen(socket, listening.port);
-                listening.count += 1;
+                listen(socket, port.number);
+                port.listening += 1;
             }
         }
     }
@@ -227,7 +234,8 @@ impl Server {
         if let Some(last) = self.slots.iter().rposition(is_spare) {
             let slot = self.slots.swap_remove(last);
             self.sockets.remove(slot.handle);
-            self.ports[port].count -= 1;
+            self.ports[port].sockets -= 1;
+            self.ports[port].listening -= 1;
         }
     }
 
@@ -239,10 +247,10 @@ impl Server {
         self.send(device, now);
     }
 
-    /// Sockets that are neither listening nor closed.
-    pub fn active(&self) -> usize {
-        let listening: usize = self.ports.iter().map(|port| port.count).sum();
-        self.slots.len() - listening
+    /// Sockets that do not listen: those that have a peer, and TIME-WAIT.
+    pub fn busy_sockets(&self) -> usize {
+        let busy = |port: &Port| port.sockets - port.listening;
+        self.ports.iter().map(busy).sum()
     }
 }
 
@@ -250,14 +258,24 @@ impl Slot {
     fn serve(
         &mut self,
         socket: &mut Socket<'_>,
+        port: u16,
         site: &Site,
         now: Instant,
         is_sweep: bool,
     ) -> bool {
         match socket.state() {
             State::Listen | State::SynReceived => false,
-            State::Closed | State::TimeWait => {
+            State::TimeWait => {
                 self.connection = None;
+                false
+            }
+            State::Closed => {
+                self.connection = None;
+                // An aborted one may still have a reset to send, but not forever: perhaps nobody
+                // answers for the peer's address.
+                if socket.remote_endpoint().is_none() || is_sweep {
+                    listen(socket, port);
+                }
                 false
             }
             _ => {

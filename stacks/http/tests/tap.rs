@@ -213,6 +213,27 @@ fn raw_sockets() {
     assert_eq!(status("", "http://10.99.0.1/"), "200");
 }
 
+/// Handshakes from an address that nobody answers for take up all sockets, but not for good.
+fn unreachable_peers() {
+    run("ip addr add 10.99.0.3/24 dev tap0");
+    fs::write("/proc/sys/net/ipv4/conf/all/arp_ignore", "8").unwrap();
+    let flood = "-s -Z --parallel-immediate --parallel-max 300 -m 2 --interface 10.99.0.3 http://10.99.0.1/?[1-300]";
+    let flood = Command::new("curl")
+        .args(flood.split(' '))
+        .status()
+        .unwrap();
+    assert!(!flood.success());
+    assert!(TcpStream::connect("10.99.0.1:80").is_err(), "no flood");
+    assert_eq!(
+        status("", "http://10.99.0.1:8080/"),
+        "200",
+        "the other port"
+    );
+    thread::sleep(Duration::from_secs(9));
+    assert_eq!(status("", "http://10.99.0.1/"), "200", "after the flood");
+    fs::write("/proc/sys/net/ipv4/conf/all/arp_ignore", "0").unwrap();
+}
+
 /// TCP connections that this network namespace has opened so far.
 fn connections_opened() -> u64 {
     let snmp = fs::read_to_string("/proc/thread-self/net/snmp").unwrap();
@@ -267,5 +288,6 @@ fn the_kernel_as_client() {
     with_curl(&running);
     parallel(&running);
     raw_sockets();
+    unreachable_peers();
     load();
 }

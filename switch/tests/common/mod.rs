@@ -373,10 +373,10 @@ impl Bench {
         frames
     }
 
-    pub fn count(&mut self) -> Box<Snapshot> {
+    pub fn count(&mut self) -> Snapshot {
         let room = Box::new(Snapshot::with_room(1, GEOMETRY.slots.into()));
         match self.obey(Command::Count(room)) {
-            Answer::Counted(snapshot) => snapshot,
+            Answer::Counted(snapshot) => *snapshot,
             _ => panic!("not a count"),
         }
     }

@@ -1,1 +1,0 @@
-//! Throughput runs in the manner of testpmd

@@ -1,0 +1,107 @@
+//! Coming and going.
+
+use std::fs;
+use std::time::Duration;
+
+use crate::net_tools::{Pings, Questions};
+use crate::process::{Ended, Process};
+use crate::testbed::{HOST_V4, Testbed, is_long};
+
+fn open_files(process: &Process) -> usize {
+    fs::read_dir(format!("/proc/{}/fd", process.pid()))
+        .unwrap()
+        .count()
+}
+
+/// Attaches so often; the longest of the cycles in ms.
+#[track_caller]
+fn cycle(bed: &Testbed, times: u32, more: &[&str]) -> f64 {
+    let count = times.to_string();
+    let mut args = vec!["attach", "--times", &count];
+    args.extend(more);
+    let limit = Duration::from_secs(10) + Duration::from_secs(1) * times;
+    let Ended {
+        status,
+        stdout,
+        stderr,
+    } = bed.probe("cycler", &args).wait_for(limit);
+    assert!(status.success(), "{stdout}{stderr}");
+    println!("{}", stdout.trim());
+    let max = stdout
+        .trim()
+        .strip_suffix(" max")
+        .and_then(|text| text.rsplit(' ').next());
+    max.and_then(|max| max.parse().ok()).expect("a number")
+}
+
+#[test]
+fn a_thousand_stacks_come_and_go() {
+    let aslr = fs::read_to_string("/proc/sys/kernel/randomize_va_space").unwrap();
+    assert_eq!(aslr.trim(), "2", "address space layout randomization is on");
+    let mut bed = Testbed::start();
+    let _bystander = bed.echo(&format!("{HOST_V4}:7"));
+    let questions = Questions::start(&bed.client, &format!("{HOST_V4}:7"));
+    let pings = Pings::start(&bed.client, HOST_V4);
+    // The first of them may leave something to stay.
+    cycle(&bed, 3, &[]);
+    let (files, runtime) = (open_files(bed.switch()), bed.runtime_files());
+    let available = bed.stats().pool.held;
+    let longest = cycle(&bed, if is_long() { 1000 } else { 200 }, &[]);
+    assert!(longest < 1000.0, "an attach took {longest} ms");
+    assert_eq!(bed.stacks().len(), 1, "only the bystander");
+    assert_eq!(bed.stats().pool.held, available, "no buffer is lost");
+    assert_eq!(bed.runtime_files(), runtime, "no file of EAL's is left");
+    assert_eq!(
+        open_files(bed.switch()),
+        files,
+        "the primary has closed everything"
+    );
+    questions.end();
+    pings.end();
+    bed.finish();
+}
+
+#[test]
+fn one_process_attaches_again_and_again() {
+    let bed = Testbed::start();
+    let longest = cycle(&bed, 200, &["--in-process"]);
+    assert!(longest < 1000.0, "an attach took {longest} ms");
+    bed.expect_no_stacks();
+    bed.finish();
+}
+
+#[test]
+fn there_are_as_many_vports_as_asked_for() {
+    let bed = Testbed::start_with(&["--max-vports", "3"]);
+    let probes: Vec<_> = (0..3)
+        .map(|n| {
+            let mut probe = bed.probe(
+                &format!("probe-{n}"),
+                &["claim", "udp", &format!("{HOST_V4}:0")],
+            );
+            probe.expect("claimed");
+            probe
+        })
+        .collect();
+    let ended = bed
+        .probe("one-too-many", &["attach", "--in-process"])
+        .wait();
+    assert!(!ended.status.success(), "{ended:?}");
+    for probe in probes {
+        probe.kill();
+    }
+    bed.expect_no_stacks();
+    cycle(&bed, 3, &[]);
+    bed.finish();
+}
+
+#[test]
+fn a_bad_name_is_refused() {
+    let bed = Testbed::start();
+    for name in ["", "two words", "a-name-of-more-than-thirty-two-bytes"] {
+        let ended = bed.probe(name, &["attach", "--in-process"]).wait();
+        assert!(!ended.status.success(), "{name:?}: {ended:?}");
+    }
+    bed.expect_no_stacks();
+    bed.finish();
+}
