@@ -25,6 +25,11 @@ const FIRST_PORT: u16 = 20_000;
 /// What Ethernet, IPv4 and UDP headers leave of a [`FRAME`].
 const PAYLOAD: usize = FRAME - 14 - 20 - 8;
 
+/// The device that gives the packets in `pcap` forever, for EAL's `--vdev`.
+pub fn device(pcap: &Path) -> String {
+    format!("net_pcap0,rx_pcap={},infinite_rx=1", pcap.display())
+}
+
 /// What stack `number` claims.
 pub fn claim_of(number: u16) -> SocketAddr {
     SocketAddr::from((HOST, FIRST_PORT + number))

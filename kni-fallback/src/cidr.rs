@@ -119,7 +119,13 @@ mod tests {
 
     #[test]
     fn what_is_written_is_read() {
-        for text in ["192.0.2.1/24", "192.0.2.1/0", "192.0.2.1/32", "fd77::1/64", "fe80::1/128"] {
+        for text in [
+            "192.0.2.1/24",
+            "192.0.2.1/0",
+            "192.0.2.1/32",
+            "fd77::1/64",
+            "fe80::1/128",
+        ] {
             assert_eq!(text.parse::<Cidr>().unwrap().to_string(), text);
         }
         let cidr: Cidr = "192.0.2.130/25".parse().unwrap();

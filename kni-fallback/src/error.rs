@@ -171,7 +171,11 @@ mod tests {
     #[test]
     fn every_error_is_one_line() {
         let changes = Error::from_change("msh0", "MTU 9".to_owned(), os(Errno::INVAL));
-        for error in [changes, Error::NoTun, Error::from_open("msh0", os(Errno::PERM))] {
+        for error in [
+            changes,
+            Error::NoTun,
+            Error::from_open("msh0", os(Errno::PERM)),
+        ] {
             assert_eq!(error.to_string().lines().count(), 1);
         }
     }

@@ -69,7 +69,7 @@ pub struct Forwarder {
     spare: Option<Packet>,
     /// No buffer was there to read into.
     starved: bool,
-    /// poll(2) saw a frame from the kernel that has not been read.
+    /// poll(2) saw a frame from the kernel, and nothing was read since.
     readable: bool,
     /// The netdev was removed.
     lost: bool,
@@ -144,11 +144,14 @@ impl Forwarder {
                 self.starved = true;
                 break;
             };
+            self.readable = false;
             match read_frame(&self.tap, &mut packet) {
                 Ok(()) => self.from_kernel.push(packet),
                 Err(error) => {
                     self.spare = Some(packet);
-                    self.after_failed_read(error);
+                    if !matches!(error, Errno::AGAIN | Errno::INTR) {
+                        self.lose(error);
+                    }
                     break;
                 }
             }
@@ -156,14 +159,6 @@ impl Forwarder {
         let sent = self.rings.tx_burst(&mut self.from_kernel);
         add(&self.counters.from_kernel, sent);
         sent > 0
-    }
-
-    fn after_failed_read(&mut self, error: Errno) {
-        match error {
-            Errno::AGAIN => self.readable = false,
-            Errno::INTR => {}
-            error => self.lose(error),
-        }
     }
 
     fn lose(&mut self, error: Errno) {

@@ -106,8 +106,14 @@ impl Netdev {
             });
         }
         let (index, addr, prefix_len) = (self.index, cidr.addr(), cidr.prefix_len());
-        netlink(async move |handle| handle.address().add(index, addr, prefix_len).execute().await)
-            .map_err(|source| Error::from_address(&config.netdev, cidr, source))
+        netlink(async move |handle| {
+            handle
+                .address()
+                .add(index, addr, prefix_len)
+                .execute()
+                .await
+        })
+        .map_err(|source| Error::from_address(&config.netdev, cidr, source))
     }
 
     /// The addresses that it has at the moment.
@@ -172,9 +178,7 @@ fn cidr(message: &AddressMessage) -> Option<Cidr> {
 
 /// Runs one exchange with the kernel. Rare, so that a runtime of its own each time costs less
 /// than one that is kept.
-fn netlink<T>(
-    exchange: impl AsyncFnOnce(Handle) -> Result<T, rtnetlink::Error>,
-) -> io::Result<T> {
+fn netlink<T>(exchange: impl AsyncFnOnce(Handle) -> Result<T, rtnetlink::Error>) -> io::Result<T> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_io()
         .build()?;
@@ -208,8 +212,7 @@ mod tests {
     fn own_address_and_not_the_far_ends() {
         let mut message = AddressMessage::default();
         message.header.prefix_len = 32;
-        let (own, far): (IpAddr, IpAddr) =
-            ([192, 0, 2, 1].into(), [192, 0, 2, 2].into());
+        let (own, far): (IpAddr, IpAddr) = ([192, 0, 2, 1].into(), [192, 0, 2, 2].into());
         message.attributes = vec![AddressAttribute::Address(far), AddressAttribute::Local(own)];
         assert_eq!(cidr(&message), Cidr::new(own, 32));
         message.attributes = vec![AddressAttribute::Address(Ipv6Addr::LOCALHOST.into())];

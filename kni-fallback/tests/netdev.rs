@@ -27,7 +27,10 @@ fn is_as_configured_and_vanishes() {
         assert!(link.contains(&format!("link/ether {MAC}")), "{link}");
         assert!(link.contains("LOWER_UP"), "{link}");
         let addresses = ip("-o -4 addr show dev msh0");
-        assert!(addresses.contains("192.0.2.1/24 brd 192.0.2.255"), "{addresses}");
+        assert!(
+            addresses.contains("192.0.2.1/24 brd 192.0.2.255"),
+            "{addresses}"
+        );
         host.stop();
         assert!(!exists("msh0"));
     });
@@ -42,7 +45,12 @@ fn tells_its_addresses() {
         let mut addresses: Vec<_> = host.addresses().iter().map(ToString::to_string).collect();
         addresses.sort_unstable();
         // RFC 4291 appendix A: the link-local address is made from the MAC.
-        let expected = ["192.0.2.1/24", "192.0.2.130/25", "fd77::1/64", "fe80::ff:fe00:7701/64"];
+        let expected = [
+            "192.0.2.1/24",
+            "192.0.2.130/25",
+            "fd77::1/64",
+            "fe80::ff:fe00:7701/64",
+        ];
         assert_eq!(addresses, expected);
         drop(other);
         ip("link del msh0");
@@ -58,7 +66,10 @@ fn a_taken_name_is_left_alone() {
         assert_eq!(error(&config("msh0", &[])).to_string(), text);
         assert_eq!(first.addresses().len(), 2);
         drop(first);
-        for make in ["tuntap add msh0 mode tap", "link add msh0 type veth peer name peer"] {
+        for make in [
+            "tuntap add msh0 mode tap",
+            "link add msh0 type veth peer name peer",
+        ] {
             ip(make);
             assert_eq!(error(&config("msh0", &[])).to_string(), text);
             assert!(exists("msh0"));
@@ -99,9 +110,15 @@ fn what_the_kernel_refuses_leaves_nothing_behind() {
         short.mtu = 60;
         let twice = config("msh0", &["192.0.2.1/24", "192.0.2.1/24"]);
         for (config, start) in [
-            (multicast, "the netdev msh0: MAC address 01:00:5e:00:00:01: "),
+            (
+                multicast,
+                "the netdev msh0: MAC address 01:00:5e:00:00:01: ",
+            ),
             (short, "the netdev msh0: MTU 60: Invalid argument"),
-            (twice, "the kernel refuses the address 192.0.2.1/24 on the netdev msh0: File exists"),
+            (
+                twice,
+                "the kernel refuses the address 192.0.2.1/24 on the netdev msh0: File exists",
+            ),
         ] {
             let error = error(&config).to_string();
             assert!(error.starts_with(start), "{error}");

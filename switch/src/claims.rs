@@ -196,3 +196,126 @@ pub fn local(
         nic,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use port_api::bind;
+    use rustix::net::{SocketFlags, connect, listen, socket, socket_with};
+
+    fn claims(netns: u64) -> Claims {
+        Claims::new(
+            4,
+            Seed([0x1234_5678_9abc_def1, 0xfedc_ba98_7654_3211]),
+            netns,
+        )
+    }
+
+    fn here() -> u64 {
+        let any = socket(AddressFamily::INET, SocketType::DGRAM, None).unwrap();
+        netns_cookie(any.as_fd()).unwrap()
+    }
+
+    fn refused(protocol: Protocol, socket: impl Into<OwnedFd>) -> Refusal {
+        let holder = |slot| format!("vport {slot}");
+        let result = claims(here()).add(protocol, socket.into(), 3, |_| None, holder);
+        result.expect_err("refused")
+    }
+
+    fn bound(protocol: Protocol, addr: &str) -> OwnedFd {
+        bind(protocol, addr.parse().unwrap()).unwrap()
+    }
+
+    #[test]
+    fn only_plain_sockets_bound_to_one_address_will_do() {
+        let folder = std::fs::File::open("/").unwrap();
+        assert!(
+            refused(Protocol::Udp, folder)
+                .message
+                .contains("not a socket")
+        );
+        let tcp = || bound(Protocol::Tcp, "127.0.0.1:0");
+        assert!(
+            refused(Protocol::Udp, tcp())
+                .message
+                .contains("another kind")
+        );
+        let listening = tcp();
+        listen(&listening, 1).unwrap();
+        assert!(
+            refused(Protocol::Tcp, listening)
+                .message
+                .contains("listens")
+        );
+        let connected = bound(Protocol::Udp, "127.0.0.1:0");
+        connect(&connected, &"127.0.0.1:9".parse::<SocketAddr>().unwrap()).unwrap();
+        assert!(
+            refused(Protocol::Udp, connected)
+                .message
+                .contains("connected")
+        );
+        let flags = SocketFlags::CLOEXEC;
+        let sharing = socket_with(AddressFamily::INET, SocketType::DGRAM, flags, None).unwrap();
+        sockopt::set_socket_reuseport(&sharing, true).unwrap();
+        rustix::net::bind(&sharing, &"127.0.0.1:0".parse::<SocketAddr>().unwrap()).unwrap();
+        assert!(
+            refused(Protocol::Udp, sharing)
+                .message
+                .contains("SO_REUSEPORT")
+        );
+        let unbound = socket(AddressFamily::INET, SocketType::DGRAM, None).unwrap();
+        assert!(
+            refused(Protocol::Udp, unbound)
+                .message
+                .contains("not bound to a port")
+        );
+        assert!(
+            refused(Protocol::Udp, bound(Protocol::Udp, "0.0.0.0:0"))
+                .message
+                .contains("one")
+        );
+        assert!(
+            refused(Protocol::Tcp, tcp())
+                .message
+                .contains("nothing from the wire")
+        );
+    }
+
+    #[test]
+    fn sockets_of_another_network_namespace_are_refused() {
+        let socket = bound(Protocol::Udp, "127.0.0.1:0");
+        let holder = |slot| format!("vport {slot}");
+        let result = claims(here() + 1).add(Protocol::Udp, socket, 3, |_| None, holder);
+        assert_eq!(result.expect_err("refused").errno, libc::EXDEV);
+    }
+
+    #[test]
+    fn addresses_that_no_packet_has_are_refused() {
+        for addr in [
+            "0.0.0.0:7",
+            "[::]:7",
+            "224.0.0.1:7",
+            "[ff02::1]:7",
+            "255.255.255.255:7",
+            "127.0.0.1:7",
+            "[::1]:7",
+            "[::ffff:192.0.2.1]:7",
+            "192.0.2.1:0",
+        ] {
+            let result = local(Protocol::Udp, addr.parse().unwrap(), |_| None);
+            assert_eq!(result.expect_err(addr).errno, libc::EINVAL);
+        }
+        let on_nic_2 = |index| (index == 7).then_some(2);
+        let scoped = |scope| {
+            SocketAddr::V6(std::net::SocketAddrV6::new(
+                "fe80::1".parse().unwrap(),
+                7,
+                0,
+                scope,
+            ))
+        };
+        assert_eq!(local(Protocol::Udp, scoped(7), on_nic_2).unwrap().nic, 2);
+        let elsewhere = local(Protocol::Udp, scoped(8), on_nic_2).expect_err("no such netdev");
+        assert_eq!(elsewhere.errno, libc::EADDRNOTAVAIL);
+    }
+}

@@ -18,6 +18,7 @@ pub mod holder;
 pub mod io;
 pub mod nics;
 pub mod peer;
+pub mod plan;
 pub mod queries;
 pub mod refusal;
 pub mod run;

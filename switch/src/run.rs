@@ -7,13 +7,9 @@ use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use dpdk::ethdev::{self, Port, PortConfig, RxQueue, TxQueue};
 use dpdk::lcore::{JoinHandle, Lcore, launch};
-use dpdk::mempool::HEADROOM;
-use dpdk::{Eal, EalError, Ledger, Mempool, Memzone};
-use kni_fallback::HostPath;
-use port_api::geometry::Geometry;
-use port_api::{BURST as STACK_BURST, Buffers, MAX_BUFFERS, Region, RingPort, netns_cookie};
+use dpdk::{Eal, EalError, Ledger, Memzone};
+use port_api::{Buffers, Region, RingPort, netns_cookie};
 use rustix::net::{AddressFamily, SocketType};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use wire::MacAddr;
@@ -23,23 +19,17 @@ use crate::classify::{self, Tables};
 use crate::config::Config;
 use crate::control::{Control, MEMZONE};
 use crate::flow_table::Seed;
-use crate::io::{BURST, DpdkIo};
+use crate::io::DpdkIo;
 use crate::nics::Nic;
+use crate::plan::Plan;
 use crate::socket::ControlSocket;
 use crate::stacks::Slots;
-use crate::vport::{Limits, Peer};
+use crate::vport::Peer;
 use crate::worker::{NicSetup, Worker};
 use crate::workers::{Stuck, Workers};
 
-/// Buffers that an lcore keeps for itself, the most that DPDK allows
-/// (`RTE_MEMPOOL_CACHE_MAX_SIZE`).
-const CACHE: u32 = 512;
-/// Bytes in a buffer behind the headroom: DPDK's `RTE_MBUF_DEFAULT_DATAROOM`.
-const DATA_ROOM: u16 = 2048;
 /// Ethernet header and one VLAN tag, in bytes.
 const FRAME_OVERHEAD: usize = 14 + 4;
-/// Highest port id that fits a descriptor.
-const MAX_PORT_ID: u16 = 31;
 
 /// Why the primary did not start, or ended early: one line for the user.
 #[derive(Debug, thiserror::Error)]
@@ -77,7 +67,7 @@ pub enum RunError {
     Stuck(#[from] Stuck),
 }
 
-fn setup(message: impl Into<String>) -> RunError {
+pub(crate) fn setup(message: impl Into<String>) -> RunError {
     RunError::Setup(message.into())
 }
 
@@ -160,169 +150,6 @@ pub fn run(eal_args: &[String], config: &Config) -> Result<(), RunError> {
     });
     finish(control, running, &socket);
     result
-}
-
-/// Sizes, from what was asked for and what EAL has.
-struct Plan {
-    ports: Vec<u16>,
-    workers: u16,
-    geometry: Geometry,
-    limits: Limits,
-    mbufs: u32,
-}
-
-/// One worker's queues.
-struct Share {
-    rx: Vec<Option<RxQueue>>,
-    tx: Vec<TxQueue>,
-}
-
-impl Plan {
-    fn new(config: &Config, workers: usize) -> Result<Self, RunError> {
-        let ports = ethdev::ids();
-        if ports.is_empty() {
-            return Err(setup(
-                "no port: name a NIC that is bound to vfio-pci (-a 0000:03:00.0, see \
-                 dpdk-devbind.py --status) or a virtual one (--vdev net_af_xdp0,iface=eth1)",
-            ));
-        }
-        if let Some(id) = ports.iter().find(|id| **id > MAX_PORT_ID) {
-            return Err(setup(format!(
-                "port {id}: ids up to {MAX_PORT_ID} are possible"
-            )));
-        }
-        if let Some(addr) = config
-            .host_addrs
-            .iter()
-            .find(|a| !ports.contains(&a.port.into()))
-        {
-            return Err(setup(format!(
-                "--host-addr {}:{}: no such port",
-                addr.port, addr.cidr
-            )));
-        }
-        let workers = u16::try_from(workers).map_err(|_| setup("too many workers"))?;
-        let hosts = u16::try_from(ports.len()).map_err(|_| setup("too many ports"))?;
-        let geometry = Geometry {
-            workers,
-            slots: config.max_vports + hosts,
-            ring_size: config.ring_size,
-            free_size: config.quota.next_power_of_two(),
-        };
-        geometry.check().map_err(setup)?;
-        let limits = Limits {
-            quota: config.quota,
-            fill_level: config.fill,
-        };
-        let needed = needed_mbufs(config, workers.into(), hosts.into());
-        let mbufs = config.mbufs.unwrap_or(needed);
-        if mbufs < needed {
-            return Err(setup(format!(
-                "--mbufs {mbufs}: {needed} are needed so that no stack can starve another: the \
-                 ports' descriptors, and --quota for each of --max-vports; lower these"
-            )));
-        }
-        if mbufs > MAX_BUFFERS {
-            return Err(setup(format!(
-                "{mbufs} mbufs: {MAX_BUFFERS} are possible: lower --quota or --max-vports"
-            )));
-        }
-        Ok(Self {
-            ports,
-            workers,
-            geometry,
-            limits,
-            mbufs,
-        })
-    }
-
-    fn pool(&self) -> Result<Mempool, RunError> {
-        let room = DATA_ROOM + HEADROOM;
-        Mempool::create(
-            "multistack_pool",
-            self.mbufs,
-            CACHE,
-            room,
-            -1,
-            Some("stack"),
-        )
-        .map_err(|error| {
-            let mib = u64::from(self.mbufs) * u64::from(room) / (1 << 20) + 1;
-            setup(format!(
-                "{error}: {} mbufs take some {mib} MiB of hugepages: reserve more \
-                     (/proc/sys/vm/nr_hugepages), or lower --max-vports or --quota",
-                self.mbufs
-            ))
-        })
-    }
-
-    /// Starts every port with its exception path, and deals the queues out.
-    fn start_nics(
-        &self,
-        config: &Config,
-        pool: &Mempool,
-    ) -> Result<(Vec<Nic>, Vec<Share>), RunError> {
-        let share = |_| Share {
-            rx: Vec::new(),
-            tx: Vec::new(),
-        };
-        let mut shares: Vec<Share> = (0..self.workers).map(share).collect();
-        let mut nics = Vec::new();
-        for id in &self.ports {
-            let info = ethdev::info(*id)?;
-            if info.max_tx_queues < self.workers {
-                return Err(setup(format!(
-                    "port {}: it has {} TX queues, {} workers need one each: name fewer lcores",
-                    info.name, info.max_tx_queues, self.workers
-                )));
-            }
-            let rx_queues = self.workers.min(info.max_rx_queues);
-            let port_config = PortConfig {
-                rx_queues,
-                tx_queues: self.workers,
-                rx_descriptors: config.rxd,
-                tx_descriptors: config.txd,
-                mtu: config.mtu,
-                promiscuous: config.promiscuous,
-                allmulticast: true,
-            };
-            let (port, rx, tx) = Port::start(*id, &port_config, pool)?;
-            let id = u8::try_from(*id).map_err(|_| setup("port id over 255"))?;
-            let host = HostPath::create(&kni_fallback::Config {
-                netdev: format!("{}{id}", config.host_netdev),
-                mac: MacAddr(port.mac()?),
-                mtu: port.mtu()?,
-                addresses: addresses(config, id),
-            })?;
-            nics.push(Nic {
-                port,
-                id,
-                host,
-                rx_queues,
-            });
-            let mut rx = rx.into_iter();
-            for (share, tx) in shares.iter_mut().zip(tx) {
-                share.rx.push(rx.next());
-                share.tx.push(tx);
-            }
-        }
-        Ok((nics, shares))
-    }
-}
-
-fn addresses(config: &Config, port: u8) -> Vec<kni_fallback::Cidr> {
-    let on_port = config.host_addrs.iter().filter(|addr| addr.port == port);
-    on_port.map(|addr| addr.cidr).collect()
-}
-
-/// Enough for every descriptor, every worker's hands and caches, and every quota at once.
-fn needed_mbufs(config: &Config, workers: u32, ports: u32) -> u32 {
-    let queues = ports * workers * (u32::from(config.rxd) + u32::from(config.txd));
-    let in_hand = u32::try_from(4 * BURST + STACK_BURST).unwrap_or(u32::MAX);
-    let per_worker = 2 * CACHE + in_hand;
-    let vports = u32::from(config.max_vports) + ports;
-    let quotas = config.quota.saturating_mul(workers).saturating_mul(vports);
-    quotas.saturating_add(queues + workers * per_worker)
 }
 
 fn nic_setups(nics: &[Nic]) -> Result<Vec<NicSetup>, RunError> {

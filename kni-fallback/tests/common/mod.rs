@@ -2,6 +2,8 @@
 
 #![allow(dead_code)] // each test binary uses a part
 
+pub mod frames;
+
 use std::fs::File;
 use std::os::fd::AsFd;
 use std::process::{Command, Output};
@@ -246,7 +248,13 @@ pub fn context_switches(thread_dir: &str) -> u64 {
     let status = std::fs::read_to_string(format!("{thread_dir}/status")).unwrap();
     let lines = status.lines().filter(|line| line.contains("ctxt_switches"));
     lines
-        .map(|line| line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap())
+        .map(|line| {
+            line.split_whitespace()
+                .nth(1)
+                .unwrap()
+                .parse::<u64>()
+                .unwrap()
+        })
         .sum()
 }
 

@@ -7,6 +7,9 @@ use smoltcp::phy::{self, DeviceCapabilities, Medium};
 use smoltcp::time::Instant;
 use smoltcp::wire::ETHERNET_HEADER_LEN;
 
+/// The longest frame of an Ethernet without jumbo frames, in bytes.
+const ETHERNET_FRAME: usize = 1500 + ETHERNET_HEADER_LEN;
+
 /// A vport as a smoltcp device: smoltcp reads frames where the switch put them, and writes them
 /// where the switch takes them.
 ///
@@ -34,8 +37,8 @@ impl<P: DerefMut<Target = RingPort>> RingDevice<P> {
     pub fn new(mut port: P, mtu: u16) -> Self {
         let spare = port.alloc();
         // Buffers may be shorter than the NIC's frames, which then span several of them; here a
-        // frame has one.
-        let room = spare.as_ref().map_or(usize::MAX, Packet::capacity);
+        // frame has one. DPDK's buffers hold what Ethernet needs.
+        let room = spare.as_ref().map_or(ETHERNET_FRAME, Packet::capacity);
         let max_frame = (usize::from(mtu) + ETHERNET_HEADER_LEN).min(room);
         Self {
             port,

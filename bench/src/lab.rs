@@ -1,0 +1,98 @@
+//! Where the runs take place: a network namespace, a folder, a CPU for everything but the work.
+
+use std::fs;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rustix::thread::{CpuSet, sched_setaffinity};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+
+use crate::Error;
+
+/// The lcores of every contender. The second, which does the work, has its CPU for itself; the
+/// first one's CPU is for all else: control threads, the stacks, the benchmark.
+pub const LCORES: &str = "0-1";
+const CONTROL_CPU: usize = 0;
+
+/// What is shared by all runs. Dropping it removes what they have left.
+pub struct Lab {
+    /// For EAL's `--file-prefix`.
+    pub prefix: String,
+    /// For what is to go at the end.
+    pub dir: PathBuf,
+    stop: Arc<AtomicBool>,
+}
+
+impl Lab {
+    /// Sets it up, and pins this process, and so the ones that it starts, to the control CPU.
+    pub fn new() -> Result<Self, Error> {
+        let stop = Arc::new(AtomicBool::new(false));
+        for signal in [SIGHUP, SIGINT, SIGTERM] {
+            signal_hook::flag::register(signal, Arc::clone(&stop))?;
+        }
+        let mut cpus = CpuSet::new();
+        cpus.set(CONTROL_CPU);
+        sched_setaffinity(None, &cpus)?;
+        let prefix = format!("msperf{}", std::process::id());
+        let dir = std::env::temp_dir().join(&prefix);
+        fs::create_dir(&dir).map_err(|error| format!("{}: {error}", dir.display()))?;
+        Ok(Self { prefix, dir, stop })
+    }
+
+    /// EAL's runtime directory of a contender (`rte_eal_get_runtime_dir`, for root).
+    pub fn runtime_dir(&self) -> PathBuf {
+        Path::new("/var/run/dpdk").join(&self.prefix)
+    }
+
+    /// Waits; an error as soon as a signal ends the benchmark.
+    pub fn sleep(&self, time: Duration) -> Result<(), Error> {
+        const STEP: Duration = Duration::from_millis(50);
+        let end = Instant::now() + time;
+        loop {
+            if self.stop.load(Ordering::Relaxed) {
+                return Err("interrupted".into());
+            }
+            let left = end.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Ok(());
+            }
+            thread::sleep(left.min(STEP));
+        }
+    }
+}
+
+impl Drop for Lab {
+    fn drop(&mut self) {
+        // What is gone already needs no removal. Peers leave their files behind by themselves.
+        let _ = fs::remove_dir_all(&self.dir);
+        let _ = fs::remove_dir_all(self.runtime_dir());
+        let maps = format!("{}map_", self.prefix);
+        let files = fs::read_dir("/dev/hugepages").into_iter().flatten();
+        for file in files.flatten() {
+            if file.file_name().to_string_lossy().starts_with(&maps) {
+                let _ = fs::remove_file(file.path());
+            }
+        }
+    }
+}
+
+/// Runs this program again, with `flag` added, in a network namespace of its own: the runs make
+/// netdevs and addresses. Returns only if that is impossible.
+pub fn enter_netns(flag: &str) -> Error {
+    let program = match std::env::current_exe() {
+        Ok(program) => program,
+        Err(error) => return error.into(),
+    };
+    let error = Command::new("unshare")
+        .args(["--net", "--"])
+        .arg(program)
+        .args(std::env::args_os().skip(1))
+        .arg(flag)
+        .exec();
+    format!("unshare (of util-linux): {error}").into()
+}

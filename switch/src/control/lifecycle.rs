@@ -1,0 +1,130 @@
+//! A stack's life, from attach to reclaim.
+
+use std::time::Instant;
+
+use dpdk::eal::forget_secondary;
+use port_api::protocol::{Attachment, Pool, Reply};
+
+use super::{Control, Failure, MEMZONE};
+use crate::command::Command;
+use crate::peer::Peer;
+use crate::queries;
+use crate::refusal::Refusal;
+use crate::stacks::{Stack, check_name};
+use crate::vport;
+use crate::workers::Stuck;
+
+impl Control {
+    pub(super) fn attach(&mut self, at: usize, name: String) -> Result<Reply, Failure> {
+        check_name(&name)?;
+        if let Some(stack) = &self.peers[at].stack {
+            let message = format!("this connection has vport {} already", stack.slot);
+            return Err(Refusal::new(libc::EBUSY, message).into());
+        }
+        let slot = self.slots.take()?;
+        self.slots
+            .open(slot, &self.workers, || vport::Peer::Stack)?;
+        let since = Instant::now();
+        let peer = &mut self.peers[at];
+        peer.stack = Some(Stack { slot, name, since });
+        peer.was_stack = true;
+        tracing::info!("{} attached as vport {slot}", peer.describe());
+        let layout = self.pool.layout();
+        Ok(Reply::Attached(Box::new(Attachment {
+            slot,
+            quota: self.slots.quota(),
+            memzone: MEMZONE.to_owned(),
+            geometry: *self.slots.region().geometry(),
+            pool: Pool {
+                memzone: layout.memzone.clone(),
+                base: layout.base,
+                stride: layout.stride,
+                count: layout.count,
+                buf_len: layout.buf_len,
+            },
+            ports: queries::ports(&self.nics),
+        })))
+    }
+
+    /// The stack says that it has let go of everything.
+    pub(super) fn detach(&mut self, at: usize) -> Result<Reply, Failure> {
+        let peer = &self.peers[at];
+        let Some(stack) = peer.stack.clone() else {
+            return Err(Refusal::new(libc::ENOTCONN, "not attached").into());
+        };
+        tracing::info!("{} detached from vport {}", peer.describe(), stack.slot);
+        if peer.evicted {
+            self.slots.reclaim(stack.slot, &self.workers)?;
+        } else {
+            self.withdraw_claims(stack.slot)?;
+            self.slots.close(stack.slot, &self.workers, true)?;
+        }
+        let peer = &mut self.peers[at];
+        peer.stack = None;
+        peer.evicted = false;
+        Ok(Reply::Done)
+    }
+
+    pub(super) fn withdraw_claims(&mut self, slot: u16) -> Result<(), Stuck> {
+        let claims: Vec<_> = self
+            .claims
+            .of(slot)
+            .map(|(id, claim)| (id, claim.local))
+            .collect();
+        for (id, local) in claims {
+            self.workers.ask(|_| Command::Release(local))?;
+            self.claims.remove(id);
+        }
+        Ok(())
+    }
+
+    /// Takes a vport out of service while its process may still live: nothing goes to it or comes
+    /// from it any more, but its buffers are reclaimed only when it is dead or lets go.
+    pub(super) fn evict(&mut self, slot: u16, why: &str) -> Result<(), Stuck> {
+        let has_slot = |peer: &Peer| peer.stack.as_ref().is_some_and(|stack| stack.slot == slot);
+        let Some(at) = self.peers.iter().position(has_slot) else {
+            return Ok(());
+        };
+        if self.peers[at].evicted {
+            return Ok(());
+        }
+        tracing::info!("{}: vport {slot} is shut: {why}", self.peers[at].describe());
+        self.withdraw_claims(slot)?;
+        self.slots.close(slot, &self.workers, false)?;
+        self.peers[at].evicted = true;
+        let message = why.to_owned();
+        self.reply(at, &Reply::Evicted { message });
+        Ok(())
+    }
+
+    /// The connection is over; the process may live on.
+    pub(super) fn hang_up(&mut self, at: usize) -> Result<(), Stuck> {
+        self.peers[at].conn = None;
+        if let Some(slot) = self.peers[at].stack.as_ref().map(|stack| stack.slot) {
+            self.evict(slot, "it has closed its connection")?;
+        }
+        Ok(())
+    }
+
+    /// The process is dead: nothing of it is left that could write anywhere.
+    pub(super) fn bury(&mut self, at: usize) -> Result<(), Stuck> {
+        let peer = &self.peers[at];
+        if let Some(slot) = peer.stack.as_ref().map(|stack| stack.slot) {
+            tracing::info!("{} on vport {slot} is dead", peer.describe());
+            if peer.evicted {
+                self.slots.reclaim(slot, &self.workers)?;
+            } else {
+                self.withdraw_claims(slot)?;
+                self.slots.close(slot, &self.workers, true)?;
+            }
+        }
+        let peer = &mut self.peers[at];
+        if peer.was_stack {
+            forget_secondary(&self.runtime_dir, peer.pid);
+        }
+        peer.stack = None;
+        peer.was_stack = false;
+        peer.conn = None;
+        Ok(())
+    }
+}

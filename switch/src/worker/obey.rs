@@ -1,0 +1,95 @@
+//! What a worker does at the control thread's command, between two rounds.
+
+use super::Worker;
+use crate::command::{Answer, Command};
+use crate::counters::Snapshot;
+use crate::io::Io;
+use crate::vport::owner_of;
+
+/// Ledger entries looked at per round while a vport's buffers are reclaimed: some 2 µs.
+const RECLAIM_STEP: u32 = 4096;
+
+/// A reclaim that is under way: a step of it per round.
+pub(super) struct Reclaim {
+    slot: u16,
+    next: u32,
+    /// Sent when it is done.
+    answer: Answer,
+}
+
+impl<I: Io> Worker<I> {
+    pub(super) fn obey(&mut self, command: Command) {
+        let answer = match command {
+            Command::Add(vport) => {
+                let slot = usize::from(vport.slot);
+                self.vports[slot] = Some(vport);
+                // Fills its `fill` ring in the next round.
+                self.pending[slot / 64] |= 1 << (slot % 64);
+                Answer::Done
+            }
+            Command::Remove { slot, reclaim } => {
+                let answer = Answer::Removed(self.vports[usize::from(slot)].take());
+                if reclaim {
+                    return self.begin_reclaim(slot, answer);
+                }
+                answer
+            }
+            Command::Reclaim(slot) => return self.begin_reclaim(slot, Answer::Done),
+            Command::Claim(local, slot) => {
+                // The control thread's table took it, and this one has seen the same changes.
+                let inserted = self.tables.insert(&local, slot);
+                debug_assert!(inserted.is_ok());
+                Answer::Done
+            }
+            Command::Release(local) => {
+                self.tables.remove(&local);
+                Answer::Done
+            }
+            Command::Count(mut snapshot) => {
+                self.count(&mut snapshot);
+                Answer::Counted(snapshot)
+            }
+            Command::Stop => return,
+        };
+        self.answer(answer);
+    }
+
+    fn answer(&self, answer: Answer) {
+        // A control thread that is gone is noticed at the next command.
+        let _ = self.channels.answers.try_send(answer);
+    }
+
+    fn begin_reclaim(&mut self, slot: u16, answer: Answer) {
+        self.reclaim = Some(Reclaim {
+            slot,
+            next: 0,
+            answer,
+        });
+    }
+
+    pub(super) fn continue_reclaim(&mut self) {
+        let Some(mut job) = self.reclaim.take() else {
+            return;
+        };
+        let owner = owner_of(job.slot);
+        match self.io.reclaim(owner, job.next, RECLAIM_STEP).next {
+            Some(next) => {
+                job.next = next;
+                self.reclaim = Some(job);
+            }
+            None => self.answer(job.answer),
+        }
+    }
+
+    fn count(&self, snapshot: &mut Snapshot) {
+        snapshot.rounds = self.rounds;
+        snapshot.busy_rounds = self.busy_rounds;
+        snapshot
+            .nics
+            .extend(self.nics.iter().map(|state| state.counters));
+        let vports = self.vports.iter().flatten();
+        snapshot
+            .vports
+            .extend(vports.map(|v| (v.slot, v.counters, v.held)));
+    }
+}
