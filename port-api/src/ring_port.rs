@@ -35,6 +35,8 @@ pub struct RingPort {
     next_alloc: usize,
     buffers: Buffers,
     status: Status,
+    /// Packets that were handed out and have not come back.
+    in_hand: usize,
 }
 
 impl RingPort {
@@ -57,6 +59,7 @@ impl RingPort {
             next_alloc: 0,
             buffers,
             status: region.status(slot),
+            in_hand: 0,
         }
     }
 
@@ -64,6 +67,11 @@ impl RingPort {
     /// vport.
     pub fn is_open(&self) -> bool {
         self.status.is_open()
+    }
+
+    /// Packets that were received or allocated, and neither sent nor released.
+    pub const fn in_hand(&self) -> usize {
+        self.in_hand
     }
 
     /// Appends received packets to `burst` until it is full or no more wait; tells how many.
@@ -83,7 +91,9 @@ impl RingPort {
                 break;
             }
         }
-        burst.len() - before
+        let received = burst.len() - before;
+        self.in_hand += received;
+        received
     }
 
     fn rx_from(&mut self, worker: usize, burst: &mut Burst) {
@@ -129,6 +139,7 @@ impl RingPort {
                 port: self.port,
             };
             if let Some(packet) = packet(&self.buffers, empty, worker) {
+                self.in_hand += 1;
                 return Some(packet);
             }
         }
@@ -159,6 +170,7 @@ impl RingPort {
             .count();
         // What was sent belongs to the switch from here on: `Packet` has no drop to run.
         burst.drain(..count);
+        self.in_hand = self.in_hand.saturating_sub(count);
         for (rings, doorbells) in self.workers.iter_mut().zip(&self.doorbells) {
             if rings.tx.publish() > 0 {
                 doorbells.ring(self.slot);
@@ -169,6 +181,7 @@ impl RingPort {
 
     /// Gives the buffers of all packets in `burst` back to the switch.
     pub fn release(&mut self, burst: &mut Burst) {
+        self.in_hand = self.in_hand.saturating_sub(burst.len());
         for packet in burst.drain(..) {
             let free = &mut self.workers[usize::from(packet.worker)].free;
             if free.room() == 0 {

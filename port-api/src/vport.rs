@@ -19,7 +19,9 @@ use crate::ring_port::RingPort;
 
 /// An attached vport: a stack's place on the switch. Bursts are [`RingPort`]'s methods.
 ///
-/// Dropping it detaches: claims end, and the switch takes every buffer back.
+/// Dropping it detaches: claims end, and the switch takes every buffer back. While the process
+/// still has [`Packet`](crate::Packet)s in hand it could write to them, so then the switch takes
+/// the vport out of service at once, but keeps its buffers and its place until the process ends.
 pub struct Vport {
     client: Client,
     attachment: Attachment,
@@ -124,6 +126,14 @@ impl Vport {
     /// [`Error::Closed`] and [`Error::Io`].
     pub fn detach(mut self) -> Result<(), Error> {
         self.detached = true;
+        self.let_go()
+    }
+
+    fn let_go(&self) -> Result<(), Error> {
+        if self.in_hand() > 0 {
+            // Not a detach: the end of the connection, which follows, is what is true.
+            return Ok(());
+        }
         self.done(&Request::Detach)
     }
 
@@ -166,7 +176,7 @@ impl Drop for Vport {
     fn drop(&mut self) {
         if !self.detached {
             // A switch that is gone has taken everything back already.
-            let _ = self.done(&Request::Detach);
+            let _ = self.let_go();
         }
     }
 }

@@ -59,11 +59,14 @@ fn packets_come_from_all_workers_and_go_back_to_theirs() {
     assert_eq!(lens, [(0, 60), (0, 61), (1, 62)]);
     assert!(burst.iter().all(|packet| packet.port() == 1));
 
+    assert_eq!(port.in_hand(), 3);
     let mut third = Burst::new();
     third.push(burst.pop().unwrap());
     third[0].data_mut()[0] = 7;
     assert_eq!(port.tx_burst(&mut third), 1);
+    assert_eq!(port.in_hand(), 2);
     port.release(&mut burst);
+    assert_eq!(port.in_hand(), 0);
     let mut indexes = [0; 4];
     assert_eq!(sides[0].free.pop(&mut indexes), Ok(2));
     assert_eq!(indexes[..2], [1, 2]);

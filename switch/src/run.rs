@@ -77,16 +77,17 @@ pub(crate) fn setup(message: impl Into<String>) -> RunError {
 /// [`RunError`]. Whatever the end, nothing is left behind: neither sockets nor netdevs nor
 /// hugepage files.
 pub fn run(eal_args: &[String], config: &Config) -> Result<(), RunError> {
+    // First of all: a signal that comes while all this starts is then a request to end, too.
+    let signals = signals().map_err(|source| RunError::Io {
+        what: "signal handlers",
+        source,
+    })?;
     // Dropped in reverse order: EAL's files go last.
     let eal = Eal::primary(eal_args)?;
     let default = || PathBuf::from(format!("/run/multistack/{}.sock", eal.file_prefix()));
     let path = config.socket.clone().unwrap_or_else(default);
     let socket = ControlSocket::listen(&path).map_err(|source| RunError::Socket {
         path: path.clone(),
-        source,
-    })?;
-    let signals = signals().map_err(|source| RunError::Io {
-        what: "signal handlers",
         source,
     })?;
     let lcores = eal.worker_lcores();
