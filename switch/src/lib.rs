@@ -13,6 +13,7 @@ pub mod config;
 pub mod control;
 pub mod counters;
 pub mod egress;
+pub mod error;
 pub mod flow_table;
 pub mod holder;
 pub mod io;

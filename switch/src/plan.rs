@@ -9,9 +9,10 @@ use port_api::{BURST as STACK_BURST, MAX_BUFFERS};
 use wire::MacAddr;
 
 use crate::config::Config;
+use crate::error::{RunError, setup};
 use crate::io::BURST;
 use crate::nics::Nic;
-use crate::run::{RunError, setup};
+
 use crate::vport::Limits;
 
 /// Buffers that an lcore keeps for itself, the most that DPDK allows

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use dpdk::lcore::{JoinHandle, Lcore, launch};
-use dpdk::{Eal, EalError, Ledger, Memzone};
+use dpdk::{Eal, Ledger, Memzone};
 use port_api::{Buffers, Region, RingPort, netns_cookie};
 use rustix::net::{AddressFamily, SocketType};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
@@ -18,6 +18,7 @@ use crate::claims::Claims;
 use crate::classify::{self, Tables};
 use crate::config::Config;
 use crate::control::{Control, MEMZONE};
+use crate::error::{RunError, setup};
 use crate::flow_table::Seed;
 use crate::io::DpdkIo;
 use crate::nics::Nic;
@@ -26,50 +27,10 @@ use crate::socket::ControlSocket;
 use crate::stacks::Slots;
 use crate::vport::Peer;
 use crate::worker::{NicSetup, Worker};
-use crate::workers::{Stuck, Workers};
+use crate::workers::Workers;
 
 /// Ethernet header and one VLAN tag, in bytes.
 const FRAME_OVERHEAD: usize = 14 + 4;
-
-/// Why the primary did not start, or ended early: one line for the user.
-#[derive(Debug, thiserror::Error)]
-pub enum RunError {
-    /// EAL's initialisation.
-    #[error(transparent)]
-    Eal(#[from] EalError),
-    /// DPDK.
-    #[error(transparent)]
-    Dpdk(#[from] dpdk::Error),
-    /// The exception path.
-    #[error(transparent)]
-    Host(#[from] kni_fallback::Error),
-    /// The control socket.
-    #[error("control socket {}: {source}", path.display())]
-    Socket {
-        /// Its path.
-        path: PathBuf,
-        /// What failed.
-        source: io::Error,
-    },
-    /// Another system call.
-    #[error("{what}: {source}")]
-    Io {
-        /// What was tried.
-        what: &'static str,
-        /// What the system said.
-        source: io::Error,
-    },
-    /// What was asked for does not go together.
-    #[error("{0}")]
-    Setup(String),
-    /// A defect.
-    #[error(transparent)]
-    Stuck(#[from] Stuck),
-}
-
-pub(crate) fn setup(message: impl Into<String>) -> RunError {
-    RunError::Setup(message.into())
-}
 
 /// Runs the primary with EAL's arguments (program name first) until SIGTERM, SIGINT or SIGHUP.
 ///
