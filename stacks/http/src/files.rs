@@ -55,7 +55,7 @@ impl Root {
     /// [`Status::BadRequest`] for a path that is malformed or has `..` in it, [`Status::NotFound`]
     /// for what is not there, may not be read or is not a file, [`Status::Unavailable`] if the
     /// process or the system has too many open files.
-    pub fn find(&self, url_path: &str) -> Result<Found, Status> {
+    pub(crate) fn find(&self, url_path: &str) -> Result<Found, Status> {
         let path = relative(url_path).ok_or(Status::BadRequest)?;
         // Without O_NONBLOCK, opening a FIFO would wait for its writer.
         let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
