@@ -60,6 +60,11 @@ impl Packet {
         self.port
     }
 
+    /// Chooses the NIC port to send to, by its DPDK port id.
+    pub const fn set_port(&mut self, port: u8) {
+        self.port = port;
+    }
+
     /// The worker that lent the buffer: the RSS queue of a received packet's flow.
     pub const fn worker(&self) -> u16 {
         self.worker

@@ -118,32 +118,45 @@ impl RingPort {
     /// An empty buffer to send from, with room for [`Packet::capacity`] bytes and a length of 0.
     /// None if the switch has not provided one: the vport's quota is used up, or the switch has not
     /// come round yet.
+    ///
+    /// Stays with one worker for as long as that has buffers. Packets that leave through different
+    /// workers may overtake each other: [`alloc_from`](Self::alloc_from) keeps a flow to one.
     pub fn alloc(&mut self) -> Option<Packet> {
         for _ in 0..self.workers.len() {
-            let worker = self.next_alloc;
-            self.next_alloc = if worker + 1 == self.workers.len() {
-                0
-            } else {
-                worker + 1
-            };
-            let fill = &mut self.workers[worker].fill;
-            if fill.waiting() == 0 && fill.refresh().is_err() {
-                continue;
-            }
-            let Some(index) = fill.take() else { continue };
-            fill.release();
-            let empty = Desc {
-                index,
-                offset: HEADROOM,
-                len: 0,
-                port: self.port,
-            };
-            if let Some(packet) = packet(&self.buffers, empty, worker) {
-                self.in_hand += 1;
+            if let Some(packet) = self.take_empty(self.next_alloc) {
                 return Some(packet);
             }
+            self.next_alloc = if self.next_alloc + 1 < self.workers.len() {
+                self.next_alloc + 1
+            } else {
+                0
+            };
         }
         None
+    }
+
+    /// As [`alloc`](Self::alloc), a buffer that leaves through `worker`, such as the
+    /// [`Packet::worker`] of what is answered. None also if there is no such worker.
+    pub fn alloc_from(&mut self, worker: u16) -> Option<Packet> {
+        self.take_empty(worker.into())
+    }
+
+    fn take_empty(&mut self, worker: usize) -> Option<Packet> {
+        let fill = &mut self.workers.get_mut(worker)?.fill;
+        if fill.waiting() == 0 && fill.refresh().is_err() {
+            return None;
+        }
+        let index = fill.take()?;
+        fill.release();
+        let empty = Desc {
+            index,
+            offset: HEADROOM,
+            len: 0,
+            port: self.port,
+        };
+        let packet = packet(&self.buffers, empty, worker)?;
+        self.in_hand += 1;
+        Some(packet)
     }
 
     /// Sends packets from the front of `burst`, each to its [`Packet::port`]; what the rings have

@@ -1,15 +1,18 @@
 //! Start and end of the primary.
 
 use std::io;
+use std::net::SocketAddr;
 use std::num::NonZeroU64;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use dpdk::lcore::{JoinHandle, Lcore, launch};
 use dpdk::{Eal, Ledger, Memzone};
-use port_api::{Buffers, Region, RingPort, netns_cookie};
+use port_api::{Buffers, Protocol, Region, RingPort, bind, netns_cookie};
 use rustix::net::{AddressFamily, SocketType};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use wire::MacAddr;
@@ -29,6 +32,8 @@ use crate::vport::Peer;
 use crate::worker::{NicSetup, Worker};
 use crate::workers::Workers;
 
+/// How long duplicate address detection may take before the switch serves without waiting.
+const ADDRESS_PATIENCE: Duration = Duration::from_secs(4);
 /// Ethernet header and one VLAN tag, in bytes.
 const FRAME_OVERHEAD: usize = 14 + 4;
 
@@ -107,6 +112,7 @@ pub fn run(eal_args: &[String], config: &Config) -> Result<(), RunError> {
         peers: Vec::new(),
     };
     let result = start_hosts(&mut control, &region, &buffers).and_then(|()| {
+        await_addresses(config);
         announce(&control, &lcores, &path);
         control.run().map_err(RunError::from)
     });
@@ -142,6 +148,25 @@ fn start_hosts(control: &mut Control, region: &Region, buffers: &Buffers) -> Res
             .start(RingPort::new(region, buffers.clone(), slot, nic.id))?;
     }
     Ok(())
+}
+
+/// Waits until sockets can be bound to the host's addresses: IPv6 ones go through duplicate address
+/// detection first (RFC 4862), which takes a second or two.
+fn await_addresses(config: &Config) {
+    let deadline = Instant::now() + ADDRESS_PATIENCE;
+    for host_addr in &config.host_addrs {
+        let addr = SocketAddr::new(host_addr.cidr.addr(), 0);
+        while bind(Protocol::Udp, addr).is_err() {
+            if Instant::now() >= deadline {
+                tracing::warn!(
+                    "{} cannot be used yet: does another host have it?",
+                    addr.ip()
+                );
+                break;
+            }
+            thread::sleep(Duration::from_millis(20));
+        }
+    }
 }
 
 fn announce(control: &Control, lcores: &[Lcore], path: &std::path::Path) {
