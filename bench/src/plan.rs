@@ -53,7 +53,7 @@ pub struct Plan {
         long,
         value_name = "OPTIONS",
         allow_hyphen_values = true,
-        default_value = "--poll --ring-size 256 --quota 512 --fill 16 --txd 64"
+        default_value = "--poll --ring-size 256 --quota 512 --fill 1 --txd 64"
     )]
     switch: String,
     /// testpmd's options, behind EAL's
@@ -107,7 +107,7 @@ pub fn run(plan: &Plan) -> Result<(), Error> {
     }
     let measured = contenders.iter().zip(series).map(|(contender, samples)| {
         let (key, label, version) = (contender.key(), contender.label(), contender.version());
-        Series::new(key, label, version, samples)
+        Series::new(key, label, version, &samples)
     });
     let report = Report {
         series: measured.collect(),

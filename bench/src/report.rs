@@ -23,9 +23,13 @@ pub struct Series {
 
 impl Series {
     /// Of at least one round.
-    pub fn new(key: String, label: String, version: Option<String>, samples: Vec<Sample>) -> Self {
-        let sum =
-            |of: fn(&Sample) -> u32| samples.iter().map(|sample| f64::from(of(sample))).sum::<f64>();
+    pub fn new(key: String, label: String, version: Option<String>, samples: &[Sample]) -> Self {
+        let sum = |of: fn(&Sample) -> u32| {
+            samples
+                .iter()
+                .map(|sample| f64::from(of(sample)))
+                .sum::<f64>()
+        };
         let offered = sum(|sample| sample.offered_pps);
         Self {
             key,
@@ -167,7 +171,12 @@ mod tests {
             delivered_pps: mpps * 1_000_000,
             offered_pps: mpps * 2_000_000,
         });
-        Series::new(key.to_owned(), key.to_owned(), None, samples.collect())
+        Series::new(
+            key.to_owned(),
+            key.to_owned(),
+            None,
+            &samples.collect::<Vec<_>>(),
+        )
     }
 
     fn report() -> Report {

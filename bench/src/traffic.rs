@@ -10,7 +10,7 @@ use wire::emit::{Eth, Udp};
 /// Packets in the file, each a flow of its own. The device holds as many buffers.
 pub const PACKETS: u16 = 1024;
 /// Bytes of a packet: the smallest Ethernet frame, 64 bytes, less the 4 of the FCS.
-pub const FRAME: usize = 60;
+pub const FRAME: u16 = 60;
 /// The host's address, which the stacks share.
 pub const HOST: Ipv4Addr = Ipv4Addr::new(10, 99, 0, 1);
 /// The host's address as `--host-addr` wants it.
@@ -23,7 +23,7 @@ const CLIENT_MAC: MacAddr = MacAddr([0x02, 0, 0, 0, 0, 0x02]);
 const CLIENT_PORT: u16 = 1024;
 const FIRST_PORT: u16 = 20_000;
 /// What Ethernet, IPv4 and UDP headers leave of a [`FRAME`].
-const PAYLOAD: usize = FRAME - 14 - 20 - 8;
+const PAYLOAD: usize = FRAME as usize - 14 - 20 - 8;
 
 /// The device that gives the packets in `pcap` forever, for EAL's `--vdev`.
 pub fn device(pcap: &Path) -> String {
@@ -49,10 +49,10 @@ pub fn write(path: &Path, stacks: u16) -> io::Result<()> {
             dst: claim_of(number % stacks),
             payload: &[0; PAYLOAD],
         };
-        let mut frame = [0; FRAME];
+        let mut frame = [0; FRAME as usize];
         let len = packet.write(&mut frame);
-        debug_assert_eq!(len, Some(FRAME));
-        for field in [u32::from(number), 0, FRAME as u32, FRAME as u32] {
+        debug_assert_eq!(len, Some(frame.len()));
+        for field in [u32::from(number), 0, FRAME.into(), FRAME.into()] {
             file.extend(field.to_le_bytes());
         }
         file.extend(frame);
@@ -89,13 +89,13 @@ mod tests {
         let (header, records) = file.split_at(24);
         assert_eq!(header[..8], [0xd4, 0xc3, 0xb2, 0xa1, 2, 0, 4, 0]);
         let mut ports = BTreeMap::new();
-        for record in records.chunks(16 + FRAME) {
+        for record in records.chunks(16 + usize::from(FRAME)) {
             let frame = &record[16..];
-            let wire::Parsed::V4 { tuple, .. } = wire::parse(frame).unwrap() else {
+            let wire::Parsed::V4(l4) = wire::parse(frame).unwrap() else {
                 panic!("not a packet of IPv4 with ports");
             };
-            assert_eq!(Ipv4Addr::from(tuple.dst), HOST);
-            *ports.entry(tuple.dst_port).or_insert(0) += 1;
+            assert_eq!(Ipv4Addr::from(l4.tuple.dst), HOST);
+            *ports.entry(l4.tuple.dst_port).or_insert(0) += 1;
         }
         assert_eq!(ports.len(), 64);
         assert!(ports.values().all(|count| *count == PACKETS / 64));

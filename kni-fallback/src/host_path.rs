@@ -54,7 +54,7 @@ impl HostPath {
     /// and the number at the end of the netdev's name. It ends with [`stop`](Self::stop), or when
     /// the vport is closed and the [`Waker`] called.
     ///
-    /// A frame from the kernel that is longer than [`Packet::capacity`](port_api::Packet) would be
+    /// A frame from the kernel that is longer than [`Packet::capacity`](port_api::Packet::capacity) would be
     /// cut off by it. With the NIC's MTU on the netdev, and pool buffers that hold what the NIC
     /// receives, there is none.
     ///

@@ -91,10 +91,18 @@ mod tests {
 
     use super::*;
 
-    const ROUNDS: u64 = 50_000;
+    const ROUNDS: u64 = 200_000;
+
+    /// A little work, in steps of about a nanosecond: so that the two sides meet at every distance.
+    fn dawdle(steps: u64) {
+        for step in 0..steps {
+            hint::black_box(step);
+        }
+    }
 
     /// Waits until `published` is no longer `seen`, parked whenever it is.
     fn wait_for_news(waker: &Waker, published: &AtomicU64, seen: u64) -> u64 {
+        dawdle(seen % 311);
         loop {
             waker.park();
             if published.load(Ordering::Relaxed) == seen {
@@ -127,6 +135,7 @@ mod tests {
                 }
             });
             for round in 1..=ROUNDS {
+                dawdle(round % 97);
                 published.store(round, Ordering::Relaxed);
                 waker.wake();
                 let mut spins = 0u32;

@@ -155,24 +155,43 @@ impl Questions {
     }
 }
 
-/// Everything that passes the client's end of the wire from now on.
-pub struct Sniffer(OwnedFd);
+/// Frames that pass a namespace from now on.
+pub struct Sniffer {
+    socket: OwnedFd,
+    destination: Vec<u8>,
+}
 
 impl Sniffer {
-    pub fn new(client: &Netns) -> Self {
+    /// All of them.
+    pub fn all(netns: &Netns) -> Self {
         let all = Protocol::from_raw(u32::from(0x0003u16.to_be()).try_into().expect("not 0"));
         let open = || socket(AddressFamily::PACKET, SocketType::RAW, Some(all));
-        let socket = client.enter(open).expect("a packet socket");
+        let socket = netns.enter(open).expect("a packet socket");
         set_socket_timeout(&socket, Timeout::Recv, Some(ANSWER)).expect("a timeout");
-        Self(socket)
+        Self {
+            socket,
+            destination: Vec::new(),
+        }
+    }
+
+    /// Those to the MAC of `netdev`; not what goes out: ICMP errors quote what they are about.
+    pub fn addressed_to(netns: &Netns, netdev: &str) -> Self {
+        let mac = netns.mac(netdev);
+        let mac = mac.split(':').map(|byte| u8::from_str_radix(byte, 16));
+        Self {
+            destination: mac.collect::<Result<_, _>>().expect("a MAC"),
+            ..Self::all(netns)
+        }
     }
 
     /// Frames until there are none for [`ANSWER`].
     pub fn frames(&self) -> Vec<Vec<u8>> {
         let mut frames = Vec::new();
         let mut frame = vec![0; 65_536];
-        while let Ok((len, _)) = recv(&self.0, &mut frame[..], RecvFlags::empty()) {
-            frames.push(frame[..len].to_vec());
+        while let Ok((len, _)) = recv(&self.socket, &mut frame[..], RecvFlags::empty()) {
+            if frame.starts_with(&self.destination) {
+                frames.push(frame[..len].to_vec());
+            }
         }
         frames
     }

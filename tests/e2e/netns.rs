@@ -46,6 +46,13 @@ impl Netns {
         succeed(&mut command)
     }
 
+    /// The MAC address of a netdev in here.
+    #[track_caller]
+    pub fn mac(&self, netdev: &str) -> String {
+        let path = format!("/sys/class/net/{netdev}/address");
+        self.run("cat", &[&path]).trim().to_owned()
+    }
+
     /// Calls `f` on a thread in here. Sockets that it opens stay in here.
     pub fn enter<T: Send>(&self, f: impl FnOnce() -> T + Send) -> T {
         let file = File::open(Path::new("/run/netns").join(&self.name)).expect("a namespace");

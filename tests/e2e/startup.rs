@@ -34,8 +34,8 @@ fn fails(bed: &Testbed, command: &mut Command, expected: &str) {
 /// A primary on lcores `lcores` with these EAL and application arguments.
 fn switch(bed: &Testbed, lcores: &str, eal: &[&str], app: &[&str]) -> Command {
     let prefix = format!("--file-prefix={}", bed.name);
-    let eal = ["-l", lcores, &prefix].iter().chain(eal);
-    let eal: Vec<_> = eal.map(|&arg| arg.to_owned()).collect();
+    let basic = ["-l", lcores, &prefix];
+    let eal: Vec<_> = basic.iter().chain(eal).map(|&arg| arg.to_owned()).collect();
     let socket = bed.socket.to_str().unwrap();
     let app: Vec<_> = ["--socket", socket].iter().chain(app).copied().collect();
     bed.switch_command(&eal, &app)
@@ -54,7 +54,7 @@ fn bad_arguments() {
         ),
         (eal(&["-a", "0000:ff:1f.7"]), "0000:ff:1f.7"),
         (eal(&["--no-pci"]), "no port"),
-        (switch(&bed, "0-999", &NULL, &[]), "999"),
+        (switch(&bed, "0-999", &NULL, &[]), "lcores"),
         (switch(&bed, "0", &NULL, &[]), "lcore"),
         (null(&["--no-such-option"]), "--no-such-option"),
         (null(&["--max-vports", "many"]), "many"),
@@ -74,13 +74,6 @@ fn bad_arguments() {
     for (mut command, expected) in cases {
         fails(&bed, &mut command, expected);
     }
-}
-
-#[test]
-fn no_arguments_at_all() {
-    let bed = Testbed::without_switch();
-    let mut command = bed.host.command(program("multistack"));
-    fails(&bed, &mut command, "");
 }
 
 #[test]
@@ -171,7 +164,7 @@ fn a_second_primary_with_the_same_control_socket() {
 #[test]
 fn the_netdevs_name_is_taken() {
     let bed = Testbed::without_switch();
-    bed.host.ip("link add taken0 type dummy");
+    bed.host.ip("tuntap add taken0 mode tap");
     let app = ["--host-netdev", "taken"];
     fails(&bed, &mut switch(&bed, "0-1", &NULL, &app), "taken0");
     assert!(

@@ -1,8 +1,6 @@
 //! The netdev: made as asked, or an error that says why not, and nothing left behind.
 
-mod common;
-
-use common::{MAC, config, disable_ipv6, in_netns, ip, try_ip};
+use crate::common::{MAC, config, disable_ipv6, in_netns, ip, try_ip, wait_for};
 use kni_fallback::{Config, Error, HostPath};
 use rustix::thread::{CapabilitySet, capabilities, set_capabilities};
 use wire::MacAddr;
@@ -13,6 +11,11 @@ fn error(config: &Config) -> Error {
 
 fn exists(netdev: &str) -> bool {
     try_ip(&format!("link show dev {netdev}")).status.success()
+}
+
+/// A child that another test is just starting may hold the TAP's descriptor for a moment more.
+fn vanishes(netdev: &str) {
+    wait_for("the netdev's end", || (!exists(netdev)).then_some(()));
 }
 
 #[test]
@@ -32,7 +35,7 @@ fn is_as_configured_and_vanishes() {
             "{addresses}"
         );
         host.stop();
-        assert!(!exists("msh0"));
+        vanishes("msh0");
     });
 }
 
@@ -66,6 +69,7 @@ fn a_taken_name_is_left_alone() {
         assert_eq!(error(&config("msh0", &[])).to_string(), text);
         assert_eq!(first.addresses().len(), 2);
         drop(first);
+        vanishes("msh0");
         for make in [
             "tuntap add msh0 mode tap",
             "link add msh0 type veth peer name peer",
@@ -122,7 +126,7 @@ fn what_the_kernel_refuses_leaves_nothing_behind() {
         ] {
             let error = error(&config).to_string();
             assert!(error.starts_with(start), "{error}");
-            assert!(!exists("msh0"));
+            vanishes("msh0");
         }
     });
 }
@@ -136,11 +140,12 @@ fn no_ipv6() {
             error(&small).to_string(),
             "no address fd77::1/64 is possible on the netdev msh0: IPv6 needs an MTU of 1280 at least"
         );
+        vanishes("msh0");
         disable_ipv6();
         let refused = error(&config("msh0", &["192.0.2.1/24", "fd77::1/64"])).to_string();
         let start = "no address fd77::1/64 is possible on the netdev msh0: IPv6 is disabled";
         assert!(refused.starts_with(start), "{refused}");
-        assert!(!exists("msh0"));
+        vanishes("msh0");
         let host = HostPath::create(&config("msh0", &["192.0.2.1/24"])).unwrap();
         assert_eq!(host.addresses(), ["192.0.2.1/24".parse().unwrap()]);
     });

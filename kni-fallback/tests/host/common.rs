@@ -1,9 +1,5 @@
 //! A network namespace of the test's own, and the switch's side of the rings.
 
-#![allow(dead_code)] // each test binary uses a part
-
-pub mod frames;
-
 use std::fs::File;
 use std::os::fd::AsFd;
 use std::process::{Command, Output};
@@ -258,8 +254,14 @@ pub fn context_switches(thread_dir: &str) -> u64 {
         .sum()
 }
 
-/// How long the thread has run, from `/proc/.../schedstat`.
-pub fn cpu_time(thread_dir: &str) -> Duration {
-    let stat = std::fs::read_to_string(format!("{thread_dir}/schedstat")).unwrap();
-    Duration::from_nanos(stat.split_whitespace().next().unwrap().parse().unwrap())
+/// How long the thread runs while the caller sleeps for `span`, from `/proc/.../schedstat`.
+pub fn busy_during(thread_dir: &str, span: Duration) -> Duration {
+    let run_ns = || {
+        let stat = std::fs::read_to_string(format!("{thread_dir}/schedstat")).unwrap();
+        let ns = stat.split_whitespace().next().unwrap();
+        Duration::from_nanos(ns.parse().unwrap())
+    };
+    let before = run_ns();
+    thread::sleep(span);
+    run_ns().saturating_sub(before)
 }

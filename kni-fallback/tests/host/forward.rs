@@ -1,17 +1,15 @@
 //! Frames between the kernel and the rings: the test plays the switch.
 
-mod common;
-
 use std::net::UdpSocket;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use common::frames::{
-    HOST_IP, PEER_IP, arp_request, is_advertisement, is_arp_reply, is_pong, ping, solicitation,
-};
-use common::{
-    PEER_MAC, RING_SIZE, Switch, config, context_switches, cpu_time, disable_ipv6, in_netns, ip,
+use crate::common::{
+    PEER_MAC, RING_SIZE, Switch, busy_during, config, context_switches, disable_ipv6, in_netns, ip,
     thread_dir, wait_for,
+};
+use crate::frames::{
+    HOST_IP, PEER_IP, arp_request, is_advertisement, is_arp_reply, is_pong, ping, solicitation,
 };
 use kni_fallback::{Counters, Error, HostPath};
 
@@ -28,11 +26,11 @@ fn thread_of(name: &str) -> String {
     wait_for("the thread", || thread_dir(name))
 }
 
-/// Waits until the thread sleeps.
+/// Waits until the thread sleeps, which it does nowhere but in poll(2).
 fn parked(thread: &str) {
-    let asleep = || std::fs::read_to_string(format!("{thread}/wchan")).ok();
     wait_for("a parked thread", || {
-        asleep().filter(|wchan| wchan.contains("poll"))
+        let status = std::fs::read_to_string(format!("{thread}/status")).ok()?;
+        status.contains("State:\tS").then_some(())
     });
 }
 
@@ -146,9 +144,7 @@ fn without_buffers_it_neither_spins_nor_forgets() {
         for number in 0u32..10 {
             sender.send(&number.to_be_bytes()).unwrap();
         }
-        let before = cpu_time(&thread);
-        thread::sleep(Duration::from_millis(500));
-        let busy = cpu_time(&thread) - before;
+        let busy = busy_during(&thread, Duration::from_millis(500));
         assert!(busy < Duration::from_millis(100), "ran {busy:?} of 500 ms");
         // What comes meanwhile for the host is not held up.
         assert!(switch.send(&arp_request()));
@@ -193,9 +189,7 @@ fn a_full_tx_ring_keeps_the_order_and_loses_nothing() {
         });
         // Buffers enough, but no room: what was read waits in the thread's hands.
         switch.fill(RING_SIZE);
-        let before = cpu_time(&thread);
-        thread::sleep(Duration::from_millis(300));
-        let busy = cpu_time(&thread) - before;
+        let busy = busy_during(&thread, Duration::from_millis(300));
         assert!(busy < Duration::from_millis(60), "ran {busy:?} of 300 ms");
         assert_eq!(host.counters().from_kernel, u64::from(RING_SIZE));
         for number in 0..3 * RING_SIZE {
@@ -218,11 +212,9 @@ fn stops_while_busy() {
         let waker = host.waker();
         let (mut sent, mut received) = (0u64, 0u64);
         let mut pump = |switch: &mut Switch| {
-            switch.reap();
-            let mut room = 2 * RING_SIZE;
-            while room > 0 && switch.send(&arp_request()) {
-                sent += 1;
-                room -= 1;
+            for _ in 0..2 * RING_SIZE {
+                switch.reap();
+                sent += u64::from(switch.send(&arp_request()));
             }
             waker.wake();
             while switch.receive().is_some() {

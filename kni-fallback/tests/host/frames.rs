@@ -4,7 +4,7 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 
 use wire::{Arp, MacAddr, NdKind, Other, Parsed, checksum, emit, ethertype, parse, proto};
 
-use super::{MAC, PEER_MAC};
+use crate::common::{MAC, PEER_MAC};
 
 pub const HOST_IP: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
 pub const PEER_IP: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 2);
