@@ -85,10 +85,10 @@ impl Client {
         }
     }
 
-    /// Whether the primary is still there and has not said that it ends. A system call; for idle
-    /// moments.
+    /// Whether the primary is still there and has said nothing unasked: that it ends, or that it has
+    /// shut this vport. A system call; for idle moments.
     pub fn is_connected(&self) -> bool {
-        // All that ever comes unasked is the end: the farewell or the end of the connection.
+        // All that ever comes unasked is an end: of the vport, the switch or the connection.
         let mut fds = [PollFd::new(&self.conn, PollFlags::IN)];
         matches!(poll(&mut fds, Some(&Timespec::default())), Ok(0))
     }

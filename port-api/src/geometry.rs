@@ -13,7 +13,8 @@ use serde::{Deserialize, Serialize};
 /// Version of this layout and of the descriptors; part of the control protocol's greeting.
 pub const LAYOUT_VERSION: u32 = 1;
 
-/// Most workers, since a ledger entry names them in 8 bits.
+/// Most workers: as many as DPDK has lcores (`RTE_MAX_LCORE`); a ledger entry
+/// has room for 256.
 pub const MAX_WORKERS: u16 = 128;
 /// Most vports, the host's included.
 pub const MAX_SLOTS: u16 = 4096;

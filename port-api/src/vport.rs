@@ -106,7 +106,9 @@ impl Vport {
             Reply::Holder { holder } => Ok(Error::InUse {
                 protocol,
                 addr,
-                holder: holder.unwrap_or_else(|| "a kernel socket that is gone by now".to_owned()),
+                holder: holder.unwrap_or_else(|| {
+                    "a kernel socket that is bound, and does not listen".to_owned()
+                }),
             }),
             other => Err(unexpected(other)),
         }
@@ -115,7 +117,8 @@ impl Vport {
     /// Ends a claim. Packets that came before may still wait in the rings.
     ///
     /// # Errors
-    /// [`Error::Closed`] and [`Error::Io`].
+    /// [`Error::Closed`] and [`Error::Io`]; [`Error::Refused`] (`ECONNABORTED`) with the reason if the
+    /// switch has shut this vport.
     pub fn release_claim(&self, claim: &Claim) -> Result<(), Error> {
         self.done(&Request::Release { claim: claim.id })
     }
@@ -123,7 +126,8 @@ impl Vport {
     /// Gives up the vport, as dropping does, and tells whether the switch was still there.
     ///
     /// # Errors
-    /// [`Error::Closed`] and [`Error::Io`].
+    /// [`Error::Closed`] and [`Error::Io`]; [`Error::Refused`] (`ECONNABORTED`) with the reason if the
+    /// switch has shut this vport.
     pub fn detach(mut self) -> Result<(), Error> {
         self.detached = true;
         self.let_go()

@@ -1,7 +1,7 @@
 //! Counters. Each worker has its own and is their only writer; the control thread gets copies by
 //! message, taken between two rounds, so that every sum is exact.
 
-use crate::verdict::DROP_REASONS;
+use crate::verdict::{DROP_REASONS, HostReason};
 
 /// Packets by [`DropReason::index`](crate::verdict::DropReason::index).
 #[derive(Clone, Copy, Debug)]
@@ -38,6 +38,8 @@ pub struct NicCounters {
     pub to_vports: u64,
     /// Given to the host.
     pub to_host: u64,
+    /// Why, by [`HostReason`]; with those that found the host's ring full.
+    pub host_reasons: [u64; HostReason::NAMES.len()],
     /// Copies given to stacks beside the host's original.
     pub copies: u64,
     /// Taken by the NIC.
@@ -57,6 +59,9 @@ impl NicCounters {
         self.rx_bytes += other.rx_bytes;
         self.to_vports += other.to_vports;
         self.to_host += other.to_host;
+        for (mine, theirs) in self.host_reasons.iter_mut().zip(&other.host_reasons) {
+            *mine += theirs;
+        }
         self.copies += other.copies;
         self.tx_packets += other.tx_packets;
         self.tx_bytes += other.tx_bytes;

@@ -36,6 +36,10 @@ pub trait Io {
     /// Receives from NIC port `nic` as many packets as fit into `burst`; tells how many.
     fn rx_burst(&mut self, nic: usize, burst: &mut Bufs<Self::Buf>) -> usize;
 
+    /// Packets of NIC port `nic` that [`rx_burst`](Self::rx_burst) had to drop, so far: the driver
+    /// spread them over several buffers, or shares their buffers.
+    fn unfit(&self, nic: usize) -> u64;
+
     /// Sends through NIC port `nic` from the front of `burst`; what it does not take stays. Tells
     /// how many went.
     fn tx_burst(&mut self, nic: usize, burst: &mut Bufs<Self::Buf>) -> usize;
@@ -112,6 +116,10 @@ impl Io for DpdkIo {
             Some(queue) => queue.rx_burst(burst),
             None => 0,
         }
+    }
+
+    fn unfit(&self, nic: usize) -> u64 {
+        self.rx[nic].as_ref().map_or(0, RxQueue::unfit)
     }
 
     #[inline]

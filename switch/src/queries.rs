@@ -12,7 +12,7 @@ use crate::control::Control;
 use crate::counters::{Drops, NicCounters, Snapshot, VportCounters};
 use crate::nics::Nic;
 use crate::peer::Peer;
-use crate::verdict::DropReason;
+use crate::verdict::{DROP_REASONS, DropReason, HostReason};
 use crate::vport::owner_of;
 use crate::workers::Stuck;
 
@@ -150,12 +150,14 @@ impl Counts {
 }
 
 fn by_reason(drops: &Drops) -> ByReason {
-    drops
-        .0
-        .iter()
-        .enumerate()
-        .filter(|(_, count)| **count > 0)
-        .map(|(index, count)| (DropReason::name_of(index).to_owned(), *count))
+    let names: [_; DROP_REASONS] = std::array::from_fn(DropReason::name_of);
+    named(&names, &drops.0)
+}
+
+fn named(names: &[&str], counts: &[u64]) -> ByReason {
+    let counted = names.iter().zip(counts).filter(|(_, count)| **count > 0);
+    counted
+        .map(|(name, count)| ((*name).to_owned(), *count))
         .collect()
 }
 
@@ -168,6 +170,7 @@ fn port_stats(nic: &Nic, counters: &NicCounters) -> PortStats {
         rx_bytes: counters.rx_bytes,
         to_vports: counters.to_vports,
         to_host: counters.to_host,
+        host_reasons: named(&HostReason::NAMES, &counters.host_reasons),
         rx_dropped: by_reason(&counters.dropped),
         copies: counters.copies,
         tx_packets: counters.tx_packets,

@@ -1,7 +1,7 @@
 //! Start and end of the primary.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroU64;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
@@ -155,6 +155,10 @@ fn start_hosts(control: &mut Control, region: &Region, buffers: &Buffers) -> Res
 fn await_addresses(config: &Config) {
     let deadline = Instant::now() + ADDRESS_PATIENCE;
     for host_addr in &config.host_addrs {
+        // A link-local address could be bound only with its netdev's index.
+        if matches!(host_addr.cidr.addr(), IpAddr::V6(ip) if ip.is_unicast_link_local()) {
+            continue;
+        }
         let addr = SocketAddr::new(host_addr.cidr.addr(), 0);
         while bind(Protocol::Udp, addr).is_err() {
             if Instant::now() >= deadline {

@@ -18,8 +18,9 @@ pub enum Verdict {
     Drop(DropReason),
 }
 
-/// Why a packet is the host's.
+/// Why a packet is the host's. Counted under its [`name`](Self::name).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
 pub enum HostReason {
     /// No one has claimed the tuple.
     Unclaimed,
@@ -41,6 +42,27 @@ pub enum HostReason {
     Vlan,
     /// Neither IP nor ARP.
     NotIp,
+}
+
+impl HostReason {
+    /// Names, in the order of the variants.
+    pub const NAMES: [&'static str; 10] = [
+        "unclaimed",
+        "other-mac",
+        "multicast",
+        "fragment",
+        "icmp",
+        "other-protocol",
+        "unspecified-source",
+        "neighbour",
+        "vlan",
+        "not-ip",
+    ];
+
+    /// The reason's name, in kebab case.
+    pub const fn name(self) -> &'static str {
+        Self::NAMES[self as usize]
+    }
 }
 
 macro_rules! own_reasons {
@@ -77,10 +99,11 @@ own_reasons! {
     RingFull = "ring-full",
     /// The stack holds as many buffers as its quota allows.
     Quota = "quota",
-    /// The stack broke its rings; its vport is being taken out of service.
+    /// The vport is not in service: its stack broke the rings and is being taken out, or the host's
+    /// is not yet in.
     VportShut = "vport-shut",
-    /// There is no exception path on this port.
-    NoHost = "no-host",
+    /// The driver spread the packet over several buffers, or shares its buffer.
+    Unfit = "unfit",
     /// A descriptor's offset or length leaves its buffer, or the frame is too long for the port.
     TxBounds = "tx-bounds",
     /// To a NIC port that does not exist, or that this worker does not serve.
@@ -149,6 +172,8 @@ mod tests {
         let names: HashSet<_> = (0..DROP_REASONS).map(DropReason::name_of).collect();
         assert_eq!(names.len(), DROP_REASONS);
         assert_eq!(DropReason::RingFull.name(), "ring-full");
+        assert_eq!(HostReason::NotIp.name(), "not-ip");
+        assert_eq!(HostReason::Fragment.name(), "fragment");
         assert_eq!(DropReason::TxNotIp.index(), DROP_REASONS - 1);
         assert_eq!(
             DropReason::from(Malformed::Runt).name(),

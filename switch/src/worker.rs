@@ -19,7 +19,7 @@ use crate::command::{Answer, Command, Event};
 use crate::counters::NicCounters;
 use crate::egress::{self, Permit};
 use crate::io::{BURST, Buf, Bufs, Io};
-use crate::verdict::{DropReason, Verdict};
+use crate::verdict::{DropReason, HostReason, Verdict};
 use crate::vport::{Peer, Vport};
 
 mod obey;
@@ -174,10 +174,10 @@ impl<I: Io> Worker<I> {
             let state = &self.nics[nic];
             match classify(buf.frame(), state.nic, &self.tables) {
                 Verdict::Vport(slot) => self.deliver(nic, slot, buf),
-                Verdict::Host(_) => self.deliver_to_host(nic, buf),
+                Verdict::Host(reason) => self.deliver_to_host(nic, reason, buf),
                 Verdict::HostAndAskers(addr) => {
                     self.copy_to_askers(nic, addr, &buf);
-                    self.deliver_to_host(nic, buf);
+                    self.deliver_to_host(nic, HostReason::Neighbour, buf);
                 }
                 Verdict::Drop(reason) => self.drop_received(nic, reason, buf),
             }
@@ -208,7 +208,8 @@ impl<I: Io> Worker<I> {
     }
 
     #[inline]
-    fn deliver_to_host(&mut self, nic: usize, buf: I::Buf) {
+    fn deliver_to_host(&mut self, nic: usize, reason: HostReason, buf: I::Buf) {
+        self.nics[nic].counters.host_reasons[reason as usize] += 1;
         let slot = self.nics[nic].host;
         let len = buf.frame().len() as u64;
         match self.stage(nic, slot, buf) {

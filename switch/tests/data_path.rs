@@ -6,7 +6,7 @@ use common::*;
 use port_api::Desc;
 use proptest::prelude::*;
 use switch::command::{Command, Event};
-use switch::verdict::DropReason;
+use switch::verdict::{DropReason, HostReason};
 use wire::MacAddr;
 
 const CLIENT: &str = "192.0.2.9:5000";
@@ -32,6 +32,9 @@ fn a_claimed_tuple_goes_to_its_stack_and_all_else_to_the_host() {
     assert_eq!(bench.drain(&mut stack), [claimed]);
     let counts = bench.count();
     assert_eq!((counts.nics[0].to_vports, counts.nics[0].to_host), (1, 4));
+    let reasons = counts.nics[0].host_reasons;
+    assert_eq!(reasons[HostReason::Unclaimed as usize], 3);
+    assert_eq!(reasons[HostReason::OtherMac as usize], 1);
     bench.assert_conserved();
 }
 

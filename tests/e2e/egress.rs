@@ -66,6 +66,6 @@ fn what_is_refused_does_not_go_to_the_host_instead() {
     // That is no blindness.
     let sniffer = Sniffer::all(&bed.host);
     udp(&bed.client, &from).send(b"from the client").unwrap();
-    assert_eq!(sniffer.count("from the client"), 1);
+    assert!(sniffer.count("from the client") > 0);
     bed.finish();
 }

@@ -112,6 +112,9 @@ pub struct PortStats {
     pub to_vports: u64,
     /// Given to the host's kernel.
     pub to_host: u64,
+    /// Why packets were the host's; what its ring had no room for is in here and in `rx_dropped`.
+    #[serde(default)]
+    pub host_reasons: ByReason,
     /// Not given to anyone.
     pub rx_dropped: ByReason,
     /// Copies of ARP and ND answers given to stacks beside the host's original.

@@ -4,6 +4,7 @@ use super::Worker;
 use crate::command::{Answer, Command};
 use crate::counters::Snapshot;
 use crate::io::Io;
+use crate::verdict::DropReason;
 use crate::vport::owner_of;
 
 /// Ledger entries looked at per round while a vport's buffers are reclaimed: some 2 µs.
@@ -84,9 +85,13 @@ impl<I: Io> Worker<I> {
     fn count(&self, snapshot: &mut Snapshot) {
         snapshot.rounds = self.rounds;
         snapshot.busy_rounds = self.busy_rounds;
-        snapshot
-            .nics
-            .extend(self.nics.iter().map(|state| state.counters));
+        for (at, state) in self.nics.iter().enumerate() {
+            let mut counters = state.counters;
+            let unfit = self.io.unfit(at);
+            counters.rx_packets += unfit;
+            counters.dropped.0[DropReason::Unfit.index()] += unfit;
+            snapshot.nics.push(counters);
+        }
         let vports = self.vports.iter().flatten();
         snapshot
             .vports

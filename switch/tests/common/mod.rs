@@ -125,6 +125,10 @@ impl Io for MockIo {
         count
     }
 
+    fn unfit(&self, _nic: usize) -> u64 {
+        0
+    }
+
     fn tx_burst(&mut self, _nic: usize, burst: &mut Bufs<MockBuf>) -> usize {
         let count = burst.len().min(self.0.borrow().tx_room);
         for buf in burst.drain(..count) {
