@@ -247,6 +247,7 @@ fn by_reason<'a>(
 
 fn port_drops(port: &PortStats) -> impl Iterator<Item = Drop<'_>> {
     by_reason("rx", &port.rx_dropped).chain([
+        ("rx", "host-refused", port.host_refused),
         ("rx", "nic-missed", port.nic_missed),
         ("rx", "nic-errors", port.nic_errors),
         ("rx", "nic-no-mbuf", port.nic_no_mbuf),
