@@ -5,6 +5,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
+use hdrhistogram::Histogram;
 use port_api::Vport;
 
 /// Whom to attach to, and as what.
@@ -47,26 +48,27 @@ fn report(
     times: u32,
     mut cycle: impl FnMut() -> Result<(), Box<dyn Error>>,
 ) -> Result<(), Box<dyn Error>> {
-    let mut took = Vec::new();
+    // In µs, to three digits.
+    let mut took = Histogram::<u64>::new(3)?;
     let mut failures = 0;
     for number in 1..=times {
         let start = Instant::now();
         match cycle() {
-            Ok(()) => took.push(start.elapsed()),
+            Ok(()) => took.record(u64::try_from(start.elapsed().as_micros())?)?,
             Err(error) => {
                 failures += 1;
                 eprintln!("cycle {number}: {error}");
             }
         }
     }
-    took.sort_unstable();
-    let ms = |at: usize| took.get(at).map_or(0.0, Duration::as_secs_f64) * 1e3;
+    let ms = |us: u64| Duration::from_micros(us).as_secs_f64() * 1e3;
     println!(
         "{times} cycles of attach and detach, {failures} failed; \
-         ms: {:.1} min, {:.1} median, {:.1} max",
-        ms(0),
-        ms(took.len() / 2),
-        ms(took.len().saturating_sub(1))
+         ms: {:.1} min, {:.1} median, {:.1} p99, {:.1} max",
+        ms(took.min()),
+        ms(took.value_at_quantile(0.5)),
+        ms(took.value_at_quantile(0.99)),
+        ms(took.max())
     );
     match failures {
         0 => Ok(()),
