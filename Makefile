@@ -36,7 +36,7 @@ lint: setup ## formatting and clippy
 	@$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
 
 deny: ## licences, bans, sources and advisories of the dependencies
-	@$(CARGO) deny check
+	@.ci/deny
 
 clean: ## remove what was built, and what killed runs left behind
 	@smoke/sweep

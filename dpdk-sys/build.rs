@@ -4,7 +4,8 @@ use std::{env, path::PathBuf, process};
 
 const OLDEST: &str = "22.11";
 
-const SHIM: [&str; 6] = [
+const SHIM: [&str; 7] = [
+    "bus.c",
     "eal.c",
     "ethdev.c",
     "malloc.c",
@@ -94,6 +95,8 @@ fn main() {
     println!("cargo::rerun-if-changed=shim");
     let dpdk = find_dpdk();
     println!("cargo::metadata=VERSION={}", dpdk.version);
+    // For shim/bus.c; pkg-config leaves drivers, buses among them, to be loaded at run time.
+    println!("cargo::rustc-link-lib=rte_bus_vdev");
     let cflags = cflags();
 
     let mut shim = cc::Build::new();

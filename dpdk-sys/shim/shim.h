@@ -56,6 +56,9 @@ static const uint64_t MS_MBUF_INDIRECT = 1ULL << 62;
 /* rte_errno.h */
 int ms_errno(void);
 
+/* bus.c: takes the vdev bus from an EAL that is not initialised yet. */
+void ms_leave_vdev_bus(void);
+
 /* rte_log.h */
 void ms_log_to_stderr(void);
 /* Until then, every line goes to log_fd after a digit for its level; what comes

@@ -167,6 +167,11 @@ impl Eal {
             }
         }
         eal_error::check_secondary(file_prefix, &dir)?;
+        // A secondary scans the primary's virtual devices and probes them, whatever --no-pci says:
+        // every attach would ask each driver in the primary for its file descriptors (net_af_xdp
+        // answers late, and after some 900 times brings the primary down). A stack has no devices.
+        // SAFETY: EAL is not initialised, and the lock keeps others from doing so.
+        unsafe { c::ms_leave_vdev_bus() };
         let affinity = Affinity::of_this_thread();
         let result = eal_init::init(
             &eal_init::secondary_args(file_prefix, &affinity.cpus()),

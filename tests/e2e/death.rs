@@ -11,9 +11,9 @@ use crate::testbed::{HOST_V4, HOST_V6, Testbed};
 fn sigkill_under_load_disturbs_no_one() {
     let bed = Testbed::start();
     let _bystander = bed.echo(&format!("{HOST_V4}:7"));
+    let baseline = bed.stats().pool;
     let questions = Questions::start(&bed.client, &format!("{HOST_V4}:7"));
     let pings = [HOST_V4, HOST_V6].map(|addr| Pings::start(&bed.client, addr));
-    let baseline = bed.stats().pool.held;
     let flood = Flood::start(&bed.client, &format!("{HOST_V4}:9"));
     for round in 0..5 {
         let mut hoard = bed.probe("hoard", &["hoard", "udp", &format!("{HOST_V4}:9")]);
@@ -30,9 +30,9 @@ fn sigkill_under_load_disturbs_no_one() {
         );
     }
     drop(flood);
-    eventually("every buffer is back", || bed.stats().pool.held <= baseline);
     questions.end();
     pings.into_iter().for_each(Pings::end);
+    bed.expect_buffers_back(baseline);
     bed.finish();
 }
 

@@ -7,7 +7,7 @@ use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use port_api::protocol::{ClaimRow, PortRow, StackRow, Stats, VportStats};
+use port_api::protocol::{ClaimRow, PoolStats, PortRow, StackRow, Stats, VportStats};
 use rustix::process::Signal;
 use serde_json::Value;
 
@@ -255,6 +255,16 @@ impl Testbed {
         eventually("all stacks are gone", || self.stacks().is_empty());
         assert_eq!(self.claims(), []);
         assert_eq!(self.held_by_stacks(), 0);
+    }
+
+    /// Waits until no more buffers are lent out, and no fewer are in the pool, than at a moment of
+    /// rest before.
+    #[track_caller]
+    pub fn expect_buffers_back(&self, before: PoolStats) {
+        eventually(&format!("the pool is as before: {before:?}"), || {
+            let now = self.stats().pool;
+            now.held <= before.held && now.available >= before.available
+        });
     }
 
     /// Every packet and every buffer is accounted for.
