@@ -1,6 +1,7 @@
 //! Attaching, once and over and over.
 
 use std::error::Error;
+use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -22,39 +23,48 @@ impl Target<'_> {
 
 /// Cycles within this process.
 pub fn here(target: &Target<'_>, times: u32) -> Result<(), Box<dyn Error>> {
-    report(times, || Ok(target.attach()?.detach()?))
+    report(times, || {
+        let start = Instant::now();
+        target.attach()?.detach()?;
+        Ok(start.elapsed())
+    })
 }
 
-/// Cycles in a new process each: start, attach, detach and exit.
+/// Cycles in a new process each. What is timed is start, attach and detach: not the exit, as the
+/// kernel may take seconds to reap a process while others keep all CPUs busy.
 pub fn in_processes(target: &Target<'_>, times: u32) -> Result<(), Box<dyn Error>> {
     let program = std::env::current_exe()?;
     report(times, || {
-        let out = Command::new(&program)
+        let start = Instant::now();
+        let mut child = Command::new(&program)
             .arg("--socket")
             .arg(target.socket)
             .args(["--name", target.name, "attach", "--in-process"])
             .stdin(Stdio::null())
-            .output()?;
-        if out.status.success() {
-            return Ok(());
+            .stdout(Stdio::piped())
+            .spawn()?;
+        let mut line = String::new();
+        let stdout = child.stdout.take().ok_or("no pipe")?;
+        BufReader::new(stdout).read_line(&mut line)?;
+        let elapsed = start.elapsed();
+        match child.wait()? {
+            status if status.success() => Ok(elapsed),
+            status => Err(status.to_string().into()),
         }
-        let stderr = String::from_utf8_lossy(&out.stderr);
-        Err(format!("{}: {}", out.status, stderr.trim()).into())
     })
 }
 
-/// Runs `cycle` so many times and prints one line.
+/// Runs `cycle` so many times, each of which tells how long it took, and prints one line.
 fn report(
     times: u32,
-    mut cycle: impl FnMut() -> Result<(), Box<dyn Error>>,
+    mut cycle: impl FnMut() -> Result<Duration, Box<dyn Error>>,
 ) -> Result<(), Box<dyn Error>> {
     // In µs, to three digits.
     let mut took = Histogram::<u64>::new(3)?;
     let mut failures = 0;
     for number in 1..=times {
-        let start = Instant::now();
         match cycle() {
-            Ok(()) => took.record(u64::try_from(start.elapsed().as_micros())?)?,
+            Ok(elapsed) => took.record(u64::try_from(elapsed.as_micros())?)?,
             Err(error) => {
                 failures += 1;
                 eprintln!("cycle {number}: {error}");
