@@ -4,7 +4,7 @@ use std::fs;
 use std::time::Duration;
 
 use crate::net_tools::{Pings, Questions};
-use crate::process::{Ended, Process};
+use crate::process::{Ended, Process, eventually};
 use crate::testbed::{HOST_V4, Testbed, is_long};
 
 fn open_files(process: &Process) -> usize {
@@ -28,10 +28,9 @@ fn cycle(bed: &Testbed, times: u32, more: &[&str]) -> f64 {
     } = bed.probe("cycler", &args).wait_for(limit);
     assert!(status.success(), "{stdout}{stderr}");
     println!("{}", stdout.trim());
-    let p99 = stdout
-        .split_once(" p99")
-        .and_then(|(text, _)| text.rsplit(' ').next());
-    p99.and_then(|p99| p99.parse().ok()).expect("a number")
+    let p99 = stdout.split_once(" p99");
+    let p99 = p99.and_then(|(text, _)| text.rsplit(' ').next()?.parse().ok());
+    p99.expect("a number")
 }
 
 #[test]
@@ -48,13 +47,14 @@ fn a_thousand_stacks_come_and_go() {
     let (files, runtime) = (open_files(bed.switch()), bed.runtime_files());
     let slow = cycle(&bed, if is_long() { 1000 } else { 200 }, &[]);
     assert!(slow < 1000.0, "attaching takes {slow} ms");
-    assert_eq!(bed.stacks().len(), 1, "only the bystander");
-    assert_eq!(bed.runtime_files(), runtime, "no file of EAL's is left");
-    assert_eq!(
-        open_files(bed.switch()),
-        files,
-        "the primary has closed everything"
-    );
+    eventually("only the bystander is left", || bed.stacks().len() == 1);
+    eventually("no file of EAL's is left", || {
+        bed.runtime_files() == runtime
+    });
+    let switch = bed.switch();
+    eventually("the primary has closed everything", || {
+        open_files(switch) == files
+    });
     questions.end();
     pings.end();
     bed.expect_buffers_back(baseline);

@@ -1,7 +1,7 @@
 //! What each test stands on: two namespaces with a wire between them, and a primary at one end.
 
 use std::collections::BTreeMap;
-use std::fs;
+use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -19,8 +19,10 @@ pub const HOST_V6: &str = "fd77::1";
 pub const CLIENT_V4: &str = "10.77.0.2";
 pub const CLIENT_V6: &str = "fd77::2";
 
-/// One at a time: there are two cores, and a primary uses both.
+/// One test at a time, of all runs on this machine: there may be no more than two cores, and a
+/// primary uses both.
 static TURN: Mutex<()> = Mutex::new(());
+const TURN_FILE: &str = "/tmp/multistack-e2e.lock";
 static NUMBER: AtomicU32 = AtomicU32::new(0);
 
 /// Whether tests may take minutes.
@@ -54,7 +56,7 @@ pub struct Testbed {
     /// A folder for files.
     pub dir: PathBuf,
     pub socket: PathBuf,
-    _turn: MutexGuard<'static, ()>,
+    _turns: (File, MutexGuard<'static, ()>),
 }
 
 impl Testbed {
@@ -75,6 +77,8 @@ impl Testbed {
     /// With namespaces and the wire, but no primary yet.
     pub fn without_switch() -> Self {
         let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+        let file = File::create(TURN_FILE).expect("a lock file");
+        file.lock().expect("a lock");
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let name = format!("mstest{}n{number}", std::process::id());
         let dir = Path::new("/tmp").join(&name);
@@ -86,7 +90,7 @@ impl Testbed {
             socket: dir.join("switch.sock"),
             name,
             dir,
-            _turn: turn,
+            _turns: (file, turn),
         };
         bed.lay_wire();
         bed
