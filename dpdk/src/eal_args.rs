@@ -21,6 +21,8 @@ pub(crate) struct EalArgs {
     pub output: Output,
     /// Devices that must be there after the initialisation: the option and the device's name.
     pub devices: Vec<Device>,
+    /// Which devices EAL shall take, or leave, is said at all: `-a`, `-b`, `--vdev`, `--no-pci`.
+    pub choice: bool,
 }
 
 /// What of EAL's output is to be seen.
@@ -46,8 +48,9 @@ pub(crate) struct Device {
 }
 
 /// Long options that are looked at, and whether they take a value.
-const LONG: [(&str, bool); 14] = [
+const LONG: [(&str, bool); 16] = [
     ("allow", true),
+    ("block", true),
     ("file-prefix", true),
     ("help", false),
     ("huge-dir", true),
@@ -57,6 +60,7 @@ const LONG: [(&str, bool); 14] = [
     ("legacy-mem", false),
     ("log-level", true),
     ("no-huge", false),
+    ("no-pci", false),
     ("no-shconf", false),
     ("proc-type", true),
     ("socket-mem", true),
@@ -80,6 +84,7 @@ impl EalArgs {
             memory: false,
             output: Output::Quiet,
             devices: Vec::new(),
+            choice: false,
         };
         let mut args = args.iter().skip(1);
         while let Some(arg) = args.next() {
@@ -114,6 +119,7 @@ impl EalArgs {
             ('v', _) => self.output = self.output.max(Output::Log),
             ('m', _) => self.memory = true,
             ('a', Some(value)) => self.pci_device("-a ", &value),
+            ('b', _) => self.choice = true,
             _ => {}
         }
     }
@@ -130,6 +136,7 @@ impl EalArgs {
             ("iova-mode", _) => self.iova_mode = true,
             ("legacy-mem" | "socket-mem", _) => self.memory = true,
             ("no-huge", _) => self.no_huge = true,
+            ("no-pci" | "block", _) => self.choice = true,
             ("in-memory" | "no-shconf", _) => return refuse(&format!("--{name}")),
             ("huge-unlink", value) => match value.as_deref() {
                 Some("existing" | "never") => {}
@@ -145,6 +152,7 @@ impl EalArgs {
             ("huge-dir", Some(value)) => self.huge_dir = Some(value.into()),
             ("allow", Some(value)) => self.pci_device("--allow=", &value),
             ("vdev", Some(value)) => {
+                self.choice = true;
                 let name = value.split(',').next().unwrap_or_default();
                 let option = format!("--vdev={name}");
                 self.devices.push(Device {
@@ -159,6 +167,7 @@ impl EalArgs {
     }
 
     fn pci_device(&mut self, option: &str, value: &str) {
+        self.choice = true;
         let name = value.split(',').next().unwrap_or_default();
         if let Some(address) = pci_address(name) {
             let option = format!("{option}{name}");
@@ -175,9 +184,8 @@ impl EalArgs {
 /// of EAL's that are not in LONG and share a beginning with one that is differ from it by the
 /// third letter at the latest, except for the ones named here.
 fn long_option(name: &str) -> Option<(&'static str, bool)> {
-    const OTHERS: [&str; 8] = [
+    const OTHERS: [&str; 7] = [
         "no-hpet",
-        "no-pci",
         "no-telemetry",
         "huge-worker-stack",
         "log-color",
@@ -281,6 +289,24 @@ mod tests {
             .map(|device| device.name)
             .collect();
         assert_eq!(names, ["net_null0", "0000:03:00.0", "0001:af:1f.7"]);
+    }
+
+    #[test]
+    fn a_choice_of_devices_is_seen() {
+        for args in [
+            &["-a", "3:00.0"][..],
+            &["-b3:00.0"],
+            &["--allow=auxiliary:y"],
+            &["--block", "3:00.0"],
+            &["--vdev=net_null0"],
+            &["--no-pci"],
+            &["--no-p"],
+        ] {
+            assert!(parse(args).unwrap().choice, "{args:?}");
+        }
+        for args in [&["-l", "0-1"][..], &["--file-prefix", "--no-pci"]] {
+            assert!(!parse(args).unwrap().choice, "{args:?}");
+        }
     }
 
     #[test]

@@ -14,6 +14,14 @@ const ERROR: u8 = 4;
 
 /// What would make a primary fail, found before EAL is asked.
 pub(crate) fn check_primary(args: &EalArgs, runtime_dir: &Path) -> Result<(), EalError> {
+    if !args.choice {
+        // EAL would take every NIC that it can have.
+        return Err(EalError::new(
+            "no port: name a NIC (-a 0000:03:00.0, see dpdk-devbind.py --status-dev net) or a \
+             virtual device (--vdev)"
+                .to_owned(),
+        ));
+    }
     match cleanup::find_primary(runtime_dir) {
         Ok(Primary::None) => {}
         Ok(Primary::Running(pid)) => return Err(taken(&args.prefix, pid)),

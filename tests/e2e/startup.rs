@@ -47,7 +47,8 @@ fn bad_arguments() {
     let null = |app: &[&str]| switch(&bed, "0-1", &NULL, app);
     let eal = |args: &[&str]| switch(&bed, "0-1", args, &[]);
     let cases = [
-        (eal(&["--no-such-option"]), "--no-such-option"),
+        (eal(&["--no-pci", "--no-such-option"]), "--no-such-option"),
+        (eal(&[]), "no port: name a NIC (-a "),
         (
             eal(&["--no-pci", "--vdev", "no_such_driver0"]),
             "no_such_driver0",
