@@ -21,8 +21,17 @@ pub(crate) struct EalArgs {
     pub output: Output,
     /// Devices that must be there after the initialisation: the option and the device's name.
     pub devices: Vec<Device>,
-    /// Which devices EAL shall take, or leave, is said at all: `-a`, `-b`, `--vdev`, `--no-pci`.
-    pub choice: bool,
+    /// Which devices EAL shall probe.
+    pub probed: Probed,
+}
+
+/// Which devices EAL probes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Probed {
+    /// Nothing was said: all that are there.
+    All,
+    /// As `-a`, `-b`, `--vdev` and `--no-pci` say.
+    Chosen,
 }
 
 /// What of EAL's output is to be seen.
@@ -84,7 +93,7 @@ impl EalArgs {
             memory: false,
             output: Output::Quiet,
             devices: Vec::new(),
-            choice: false,
+            probed: Probed::All,
         };
         let mut args = args.iter().skip(1);
         while let Some(arg) = args.next() {
@@ -119,7 +128,7 @@ impl EalArgs {
             ('v', _) => self.output = self.output.max(Output::Log),
             ('m', _) => self.memory = true,
             ('a', Some(value)) => self.pci_device("-a ", &value),
-            ('b', _) => self.choice = true,
+            ('b', _) => self.probed = Probed::Chosen,
             _ => {}
         }
     }
@@ -136,7 +145,7 @@ impl EalArgs {
             ("iova-mode", _) => self.iova_mode = true,
             ("legacy-mem" | "socket-mem", _) => self.memory = true,
             ("no-huge", _) => self.no_huge = true,
-            ("no-pci" | "block", _) => self.choice = true,
+            ("no-pci" | "block", _) => self.probed = Probed::Chosen,
             ("in-memory" | "no-shconf", _) => return refuse(&format!("--{name}")),
             ("huge-unlink", value) => match value.as_deref() {
                 Some("existing" | "never") => {}
@@ -152,7 +161,7 @@ impl EalArgs {
             ("huge-dir", Some(value)) => self.huge_dir = Some(value.into()),
             ("allow", Some(value)) => self.pci_device("--allow=", &value),
             ("vdev", Some(value)) => {
-                self.choice = true;
+                self.probed = Probed::Chosen;
                 let name = value.split(',').next().unwrap_or_default();
                 let option = format!("--vdev={name}");
                 self.devices.push(Device {
@@ -167,7 +176,7 @@ impl EalArgs {
     }
 
     fn pci_device(&mut self, option: &str, value: &str) {
-        self.choice = true;
+        self.probed = Probed::Chosen;
         let name = value.split(',').next().unwrap_or_default();
         if let Some(address) = pci_address(name) {
             let option = format!("{option}{name}");
@@ -302,10 +311,10 @@ mod tests {
             &["--no-pci"],
             &["--no-p"],
         ] {
-            assert!(parse(args).unwrap().choice, "{args:?}");
+            assert_eq!(parse(args).unwrap().probed, Probed::Chosen, "{args:?}");
         }
         for args in [&["-l", "0-1"][..], &["--file-prefix", "--no-pci"]] {
-            assert!(!parse(args).unwrap().choice, "{args:?}");
+            assert_eq!(parse(args).unwrap().probed, Probed::All, "{args:?}");
         }
     }
 

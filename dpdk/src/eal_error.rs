@@ -6,7 +6,7 @@ use crate::{
     capture::{Captured, LogLine},
     cleanup::{self, Primary},
     eal::EalError,
-    eal_args::{Device, EalArgs},
+    eal_args::{Device, EalArgs, Probed},
 };
 
 /// `RTE_LOG_ERR`
@@ -14,7 +14,7 @@ const ERROR: u8 = 4;
 
 /// What would make a primary fail, found before EAL is asked.
 pub(crate) fn check_primary(args: &EalArgs, runtime_dir: &Path) -> Result<(), EalError> {
-    if !args.choice {
+    if args.probed == Probed::All {
         // EAL would take every NIC that it can have.
         return Err(EalError::new(
             "no port: name a NIC (-a 0000:03:00.0, see dpdk-devbind.py --status-dev net) or a \
