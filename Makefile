@@ -4,7 +4,7 @@ export PATH := $(HOME)/.cargo/bin:$(PATH)
 export BIN := $(or $(CARGO_TARGET_DIR),target)/release
 CARGO ?= cargo
 
-.PHONY: help setup build demo test test-long bench fmt lint deny clean
+.PHONY: help setup build demo test test-long bench bench-micro fuzz fmt lint deny clean
 
 help: ## this list
 	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' Makefile | expand -t 18
@@ -26,7 +26,13 @@ test-long: export MULTISTACK_LONG = 1
 test-long: test ## the same, with a minute of wrk and 1,000 attach cycles
 
 bench: build ## throughput, beside testpmd on the same device
-	@$(CARGO) run --release --locked --package multistack-bench
+	@$(CARGO) run --release --locked --package multistack-bench --bin multistack-bench
+
+bench-micro: setup ## instructions per packet of the data path's pieces, by callgrind
+	@$(CARGO) run --release --locked --package multistack-bench --bin micro
+
+fuzz: setup ## fuzz parser, classifier, egress check, fragments and ICMP; SECONDS each (60)
+	@fuzz/run $(or $(SECONDS),60)
 
 fmt: ## format the sources
 	@$(CARGO) fmt --all

@@ -31,7 +31,7 @@ pub fn per_second(packets: u64, time: Duration) -> u32 {
 
 /// The counters of the one port.
 pub fn port(client: &Client) -> Result<PortStats, Error> {
-    match client.call(&Request::Stats { from: 0 }, None)? {
+    match client.call(&Request::Stats { from: 0 }, &[])? {
         Reply::Stats(mut stats) if stats.ports.len() == 1 => Ok(stats.ports.remove(0)),
         other => Err(format!("not the counters of one port: {other:?}").into()),
     }
@@ -42,7 +42,7 @@ pub fn vports(client: &Client) -> Result<Vec<VportStats>, Error> {
     let mut all = Vec::new();
     let mut next = Some(0);
     while let Some(from) = next {
-        match client.call(&Request::Stats { from }, None)? {
+        match client.call(&Request::Stats { from }, &[])? {
             Reply::Stats(page) => {
                 next = page.next.filter(|next| *next > from);
                 all.extend(page.vports);

@@ -115,7 +115,7 @@ fn expect(line: &str, expected: &str) -> Result<(), Error> {
 
 /// Packets to another MAC would not be for the stacks.
 fn check_mac(client: &Client) -> Result<(), Error> {
-    let Reply::Ports { ports } = client.call(&Request::Ports, None)? else {
+    let Reply::Ports { ports } = client.call(&Request::Ports, &[])? else {
         return Err("no answer about ports".into());
     };
     let mac = ports.first().map_or("", |port| &port.mac);

@@ -91,7 +91,7 @@ mod tests {
         let mut ports = BTreeMap::new();
         for record in records.chunks(16 + usize::from(FRAME)) {
             let frame = &record[16..];
-            let wire::Parsed::V4(l4) = wire::parse(frame).unwrap() else {
+            let wire::Body::V4(l4) = wire::parse(frame, wire::Origin::Wire).unwrap().body else {
                 panic!("not a packet of IPv4 with ports");
             };
             assert_eq!(Ipv4Addr::from(l4.tuple.dst), HOST);

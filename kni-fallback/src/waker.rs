@@ -23,7 +23,11 @@ struct Shared {
 }
 
 impl Waker {
-    pub(crate) fn new() -> Result<Self, Errno> {
+    /// Of a thread that is not parked yet.
+    ///
+    /// # Errors
+    /// As eventfd(2).
+    pub fn new() -> Result<Self, Errno> {
         Ok(Self(Arc::new(Shared {
             parked: AtomicBool::new(false),
             stop: AtomicBool::new(false),

@@ -5,7 +5,7 @@ use port_api::{Client, Error};
 
 /// The NIC ports.
 pub fn ports(client: &Client) -> Result<Vec<PortRow>, Error> {
-    match client.call(&Request::Ports, None)? {
+    match client.call(&Request::Ports, &[])? {
         Reply::Ports { ports } => Ok(ports),
         other => Err(unexpected("ports", &other)),
     }
@@ -15,7 +15,7 @@ pub fn ports(client: &Client) -> Result<Vec<PortRow>, Error> {
 pub fn stacks(client: &Client) -> Result<Vec<StackRow>, Error> {
     let mut all = Vec::new();
     pages(0, |from| {
-        match client.call(&Request::Stacks { from }, None)? {
+        match client.call(&Request::Stacks { from }, &[])? {
             Reply::Stacks { stacks, next } => {
                 all.extend(stacks);
                 Ok(next)
@@ -30,7 +30,7 @@ pub fn stacks(client: &Client) -> Result<Vec<StackRow>, Error> {
 pub fn claims(client: &Client) -> Result<Vec<ClaimRow>, Error> {
     let mut all = Vec::new();
     pages(0, |from| {
-        match client.call(&Request::Claims { from }, None)? {
+        match client.call(&Request::Claims { from }, &[])? {
             Reply::Claims { claims, next } => {
                 all.extend(claims);
                 Ok(next)
@@ -46,7 +46,7 @@ pub fn claims(client: &Client) -> Result<Vec<ClaimRow>, Error> {
 pub fn stats(client: &Client) -> Result<Stats, Error> {
     let mut all: Option<Stats> = None;
     pages(0, |from| {
-        match client.call(&Request::Stats { from }, None)? {
+        match client.call(&Request::Stats { from }, &[])? {
             Reply::Stats(page) => {
                 let next = page.next;
                 match &mut all {
@@ -77,7 +77,8 @@ fn pages<T: Copy + PartialOrd>(
     Ok(())
 }
 
-fn unexpected(asked: &str, reply: &Reply) -> Error {
+/// The error for an answer that is none.
+pub fn unexpected(asked: &str, reply: &Reply) -> Error {
     Error::Protocol(format!("not an answer to {asked}: {reply:?}"))
 }
 

@@ -1,6 +1,7 @@
 //! Ports, stacks and claims as tables.
 
 use port_api::protocol::{ClaimRow, PortRow, StackRow};
+use port_api::{Protocol, What};
 
 use crate::table::{Table, left, right};
 
@@ -66,23 +67,50 @@ pub fn stacks(rows: &[StackRow]) -> String {
 pub fn claims(rows: &[ClaimRow]) -> String {
     let mut table = Table::new([
         right("ID"),
+        left("KIND"),
         left("PROTO"),
         left("LOCAL"),
+        left("REMOTE"),
+        left("VLAN"),
         left("STACK"),
         right("VPORT"),
         right("PID"),
     ]);
     for row in rows {
+        let what = &row.spec.what;
         table.push([
             row.id.to_string(),
-            row.protocol.to_string(),
-            row.local.to_string(),
+            what.kind().name().to_owned(),
+            protocol(what),
+            match what.local() {
+                Some((_, local)) => local.to_string(),
+                None => what.addr().to_string(),
+            },
+            match what {
+                What::Connection { remote, .. } => remote.to_string(),
+                _ => "*".to_owned(),
+            },
+            if row.spec.vlan.is_none() {
+                "-".to_owned()
+            } else {
+                row.spec.vlan.to_string()
+            },
             row.stack.clone(),
             row.slot.to_string(),
             row.pid.to_string(),
         ]);
     }
     table.to_string()
+}
+
+/// The name of a protocol that stacks claim ports of, the number of others; `*` for a whole address.
+fn protocol(what: &What) -> String {
+    match (what.local(), what.proto()) {
+        (Some((protocol, _)), _) => protocol.to_string(),
+        (None, Some(number)) if number == Protocol::Sctp.number() => Protocol::Sctp.to_string(),
+        (None, Some(number)) => number.to_string(),
+        (None, None) => "*".to_owned(),
+    }
 }
 
 fn or_dash(text: String) -> String {

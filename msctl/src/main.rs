@@ -1,13 +1,15 @@
-//! Shows the state and the counters of a running multistack.
+//! Shows the state and the counters of a running multistack, and what it does with a frame.
 //!
 //! Read in this order: this file (arguments, and one round of asking and showing), `fetch` (what
-//! the switch says), `lists` and `stats` (how it looks).
+//! the switch says), `lists` and `stats` (how it looks), `trace`.
 
+mod capture;
 mod fetch;
 mod lists;
 mod socket;
 mod stats;
 mod table;
+mod trace;
 mod watch;
 
 use std::io::{self, Write};
@@ -22,7 +24,7 @@ use port_api::protocol::{
 };
 use serde::Serialize;
 
-/// Shows the state and the counters of a running multistack.
+/// Shows the state and the counters of a running multistack, and what it does with a frame
 #[derive(Parser)]
 #[command(
     version,
@@ -34,7 +36,20 @@ struct Args {
     #[arg(long, global = true, env = "MULTISTACK_SOCKET", value_name = "PATH")]
     socket: Option<PathBuf>,
     #[command(subcommand)]
-    what: What,
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    #[command(flatten)]
+    Show(What),
+    /// What would become of a frame, and why: the rules that it meets, one after the other, and
+    /// the verdict
+    ///
+    /// A worker of the switch decides, with the code and the claims that it decides on packets
+    /// with. Nothing is sent, delivered or counted. Whether rings and quotas have room is not
+    /// looked at; a fragment waits for the first one of its packet unless that is just under way.
+    Trace(trace::Args),
 }
 
 #[derive(Subcommand)]
@@ -45,7 +60,8 @@ enum What {
     /// Attached stacks: age as [[days-]hours:]minutes:seconds, buffers held now, and how many may
     /// be held
     Stacks(View),
-    /// Claims: the local addresses and ports that stacks have
+    /// Claims: what stacks receive and may send from. * stands for any; the kind with the most
+    /// specific claim decides: connection, tuple, any-address, protocol, address; a group is shared
     Claims(View),
     /// Packets and bytes (without FCS), drops by reason, buffers of the packet pool, rounds of the
     /// workers
@@ -53,7 +69,9 @@ enum What {
     /// TO-VPORTS and TO-HOST are packets received from the NIC and given to stacks and to the
     /// host's kernel; TX-WIRE those of a vport that a NIC has taken; NIC-MISSED those that never
     /// reached the switch, as the NIC ran out of descriptors. A packet dropped between a port and
-    /// a vport is counted at both. HELD is in buffers; BUSY% is the share of a worker's rounds in
+    /// a vport is counted at both. WAITING are fragments that wait now for the first one of their
+    /// packet; TX-LOCAL packets of a vport that went to another one behind the same port, so that
+    /// there received packets are more than TO-VPORTS and TO-HOST tell. HELD is in buffers; BUSY% is the share of a worker's rounds in
     /// which it found something to do.
     ///
     /// With --watch, packets, bytes and rounds are rates per second over the last interval and
@@ -100,9 +118,17 @@ enum Failure {
     #[error("{0}")]
     Socket(String),
     #[error("{0}")]
+    Frame(String),
+    #[error("{0}")]
     Switch(#[from] port_api::Error),
     #[error("stdout: {0}")]
     Output(#[from] io::Error),
+}
+
+impl From<String> for Failure {
+    fn from(why: String) -> Self {
+        Self::Frame(why)
+    }
 }
 
 /// What the switch said.
@@ -193,11 +219,15 @@ fn run(args: &Args) -> Result<(), Failure> {
         None => socket::find(Path::new(socket::DIRECTORY)).map_err(Failure::Socket)?,
     };
     let client = Client::connect(&socket, concat!("msctl ", env!("CARGO_PKG_VERSION")))?;
-    let view = args.what.view();
+    let what = match &args.command {
+        Command::Trace(args) => return trace::run(&client, args),
+        Command::Show(what) => what,
+    };
+    let view = what.view();
     if let Some(interval) = view.watch {
-        return watch(&client, &args.what, &socket, interval);
+        return watch(&client, what, &socket, interval);
     }
-    let reading = Reading::take(&client, &args.what)?;
+    let reading = Reading::take(&client, what)?;
     if view.json {
         reading.warn();
         print(&reading.json()?)?;

@@ -134,6 +134,7 @@ fn ports(now: &Stats, earlier: Option<Earlier<'_>>) -> String {
         flow(earlier, "RX-BYTES", "RX-B/s"),
         flow(earlier, "TO-VPORTS", "TO-VPORTS/s"),
         flow(earlier, "TO-HOST", "TO-HOST/s"),
+        right("WAITING"),
         right("RX-DROPS"),
         flow(earlier, "TX-PKTS", "TX-PKT/s"),
         flow(earlier, "TX-BYTES", "TX-B/s"),
@@ -149,6 +150,7 @@ fn ports(now: &Stats, earlier: Option<Earlier<'_>>) -> String {
             row.count(|p| p.rx_bytes),
             row.count(|p| p.to_vports),
             row.count(|p| p.to_host),
+            port.waiting.to_string(),
             sum(&port.rx_dropped).to_string(),
             row.count(|p| p.tx_packets),
             row.count(|p| p.tx_bytes),
@@ -169,6 +171,7 @@ fn vports(now: &Stats, earlier: Option<Earlier<'_>>) -> String {
         flow(earlier, "TX-PKTS", "TX-PKT/s"),
         flow(earlier, "TX-BYTES", "TX-B/s"),
         flow(earlier, "TX-WIRE", "TX-WIRE/s"),
+        flow(earlier, "TX-LOCAL", "TX-LOCAL/s"),
         right("TX-DROPS"),
         right("HELD"),
     ]);
@@ -184,6 +187,7 @@ fn vports(now: &Stats, earlier: Option<Earlier<'_>>) -> String {
             row.count(|v| v.tx_packets),
             row.count(|v| v.tx_bytes),
             row.count(|v| v.tx_wire),
+            row.count(|v| v.tx_local),
             (sum(&vport.tx_dropped) + vport.tx_full).to_string(),
             vport.held.to_string(),
         ]);

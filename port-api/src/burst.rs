@@ -23,6 +23,7 @@ pub struct Packet {
     pub(crate) len: u16,
     pub(crate) room: u16,
     pub(crate) port: u8,
+    pub(crate) checksum: bool,
     pub(crate) place: Place,
 }
 
@@ -53,6 +54,18 @@ impl Packet {
     /// Longest frame in bytes that fits into the buffer from where this one starts.
     pub fn capacity(&self) -> usize {
         self.room.into()
+    }
+
+    /// Whether the layer 4 checksum of a received packet is known to be right: the NIC has verified
+    /// it, or the switch, as the claim asked. False means unknown.
+    pub const fn checksum_is_good(&self) -> bool {
+        self.checksum
+    }
+
+    /// Has the switch fill in the layer 4 checksum when the packet is sent (a whole TCP, UDP, SCTP or
+    /// ICMP packet, whose checksum field may hold anything); otherwise the stack has done so.
+    pub const fn fill_checksum(&mut self, fill: bool) {
+        self.checksum = fill;
     }
 
     /// DPDK port id of the NIC port where it came from or is to go.

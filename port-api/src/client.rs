@@ -48,7 +48,7 @@ impl Client {
             version: VERSION,
             client: program.to_owned(),
         };
-        conn.send(&hello, None)?;
+        conn.send(&hello, &[])?;
         let greeting = match conn.recv()?.message {
             Reply::Hello(greeting) => greeting,
             other => return Err(unexpected(other)),
@@ -72,8 +72,8 @@ impl Client {
     /// # Errors
     /// [`Error::Refused`] with the switch's reason, [`Error::Closed`] if it is gone or ends,
     /// [`Error::Io`] if it does not answer within 10 s.
-    pub fn call(&self, request: &Request, fd: Option<BorrowedFd<'_>>) -> Result<Reply, Error> {
-        self.conn.send(request, fd)?;
+    pub fn call(&self, request: &Request, fds: &[BorrowedFd<'_>]) -> Result<Reply, Error> {
+        self.conn.send(request, fds)?;
         match self.conn.recv()?.message {
             Reply::Refused { errno, message } => Err(Error::Refused { errno, message }),
             Reply::Shutdown => Err(Error::Closed),

@@ -18,7 +18,7 @@ use crate::error::Error;
 pub const MAX_MESSAGE: usize = 64 * 1024;
 
 /// Most file descriptors that a message may carry; the kernel closes those beyond.
-const MAX_FDS: usize = 1;
+pub const MAX_FDS: usize = crate::protocol::MAX_BATCH;
 
 /// One end of a control connection.
 #[derive(Debug)]
@@ -31,8 +31,8 @@ pub struct Connection {
 pub struct Received<T> {
     /// The message.
     pub message: T,
-    /// The file descriptor that came with it.
-    pub fd: Option<OwnedFd>,
+    /// The file descriptors that came with it.
+    pub fds: Vec<OwnedFd>,
 }
 
 impl Connection {
@@ -41,12 +41,12 @@ impl Connection {
         Self { socket }
     }
 
-    /// Sends one message, with a file descriptor or without. Never raises SIGPIPE.
+    /// Sends one message, with up to [`MAX_FDS`] file descriptors. Never raises SIGPIPE.
     ///
     /// # Errors
     /// [`Error::Closed`] if the far side is gone, [`Error::Io`] otherwise; on a non-blocking
     /// socket also if the far side does not read.
-    pub fn send<T: Serialize>(&self, message: &T, fd: Option<BorrowedFd<'_>>) -> Result<(), Error> {
+    pub fn send<T: Serialize>(&self, message: &T, fds: &[BorrowedFd<'_>]) -> Result<(), Error> {
         let bytes = serde_json::to_vec(message).map_err(|e| Error::Protocol(e.to_string()))?;
         if bytes.len() > MAX_MESSAGE {
             return Err(Error::Protocol(format!(
@@ -56,9 +56,13 @@ impl Connection {
         }
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_FDS))];
         let mut control = SendAncillaryBuffer::new(&mut space);
-        let fds: Vec<_> = fd.into_iter().collect();
-        if !fds.is_empty() {
-            control.push(SendAncillaryMessage::ScmRights(&fds));
+        let fits = fds.len() <= MAX_FDS
+            && (fds.is_empty() || control.push(SendAncillaryMessage::ScmRights(fds)));
+        if !fits {
+            return Err(Error::Protocol(format!(
+                "{} file descriptors: at most {MAX_FDS} are possible",
+                fds.len()
+            )));
         }
         let parts = [IoSlice::new(&bytes)];
         match sendmsg(&self.socket, &parts, &mut control, SendFlags::NOSIGNAL) {
@@ -90,10 +94,12 @@ impl Connection {
                 other => break other.map_err(|e| Error::io("receive on the control socket", e))?,
             }
         };
-        let fd = control.drain().find_map(|message| match message {
-            RecvAncillaryMessage::ScmRights(mut fds) => fds.next(),
-            _ => None,
-        });
+        let mut fds = Vec::new();
+        for message in control.drain() {
+            if let RecvAncillaryMessage::ScmRights(passed) = message {
+                fds.extend(passed);
+            }
+        }
         if received.bytes == 0 {
             return Err(Error::Closed);
         }
@@ -104,7 +110,7 @@ impl Connection {
         }
         let message = serde_json::from_slice(&bytes[..received.bytes])
             .map_err(|error| Error::Protocol(error.to_string()))?;
-        Ok(Received { message, fd })
+        Ok(Received { message, fds })
     }
 }
 

@@ -8,7 +8,8 @@ pub const MAX_FRAME: u16 = (1 << 14) - 1;
 const OFFSET_SHIFT: u32 = 22;
 const LEN_SHIFT: u32 = 34;
 const PORT_SHIFT: u32 = 48;
-const FLAGS_SHIFT: u32 = 53;
+const CHECKSUM_BIT: u32 = 53;
+const RESERVED_SHIFT: u32 = 54;
 
 const fn field(raw: u64, shift: u32, bits: u32) -> u64 {
     (raw >> shift) & ((1 << bits) - 1)
@@ -22,7 +23,8 @@ const fn field(raw: u64, shift: u32, bits: u32) -> u64 {
 /// | 22..34 | offset of the first byte from the buffer's start |
 /// | 34..48 | length in bytes |
 /// | 48..53 | NIC port: where it came from, or is to go |
-/// | 53..64 | reserved for flags, zero |
+/// | 53 | layer 4 checksum: verified (`rx`), to be filled in (`tx`) |
+/// | 54..64 | reserved for flags, zero |
 ///
 /// Every bit pattern decodes; whoever reads one from the far side checks the fields.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,6 +37,8 @@ pub struct Desc {
     pub len: u16,
     /// DPDK port id of the NIC port.
     pub port: u8,
+    /// In `rx`: the layer 4 checksum is known to be right. In `tx`: the switch is to fill it in.
+    pub checksum: bool,
 }
 
 impl Desc {
@@ -44,12 +48,13 @@ impl Desc {
             | (self.offset as u64 & 0xfff) << OFFSET_SHIFT
             | (self.len as u64 & 0x3fff) << LEN_SHIFT
             | (self.port as u64 & 0x1f) << PORT_SHIFT
+            | (self.checksum as u64) << CHECKSUM_BIT
     }
 
     /// Unpacks the fields. None if a reserved bit is set.
     #[allow(clippy::cast_possible_truncation)] // each field is masked to its width
     pub const fn unpack(raw: u64) -> Option<Self> {
-        if raw >> FLAGS_SHIFT != 0 {
+        if raw >> RESERVED_SHIFT != 0 {
             return None;
         }
         Some(Self {
@@ -57,6 +62,7 @@ impl Desc {
             offset: field(raw, OFFSET_SHIFT, 12) as u16,
             len: field(raw, LEN_SHIFT, 14) as u16,
             port: field(raw, PORT_SHIFT, 5) as u8,
+            checksum: field(raw, CHECKSUM_BIT, 1) != 0,
         })
     }
 }
@@ -70,8 +76,9 @@ mod tests {
         #[test]
         fn unpack_undoes_pack(
             index in 0..MAX_BUFFERS, offset in 0u16..4096, len in 0..=MAX_FRAME, port in 0u8..32,
+            checksum: bool,
         ) {
-            let desc = Desc { index, offset, len, port };
+            let desc = Desc { index, offset, len, port, checksum };
             prop_assert_eq!(Desc::unpack(desc.pack()), Some(desc));
         }
 
@@ -79,7 +86,7 @@ mod tests {
         fn any_bits_decode_or_are_refused(raw: u64) {
             match Desc::unpack(raw) {
                 Some(desc) => prop_assert_eq!(desc.pack(), raw),
-                None => prop_assert!(raw >> FLAGS_SHIFT != 0),
+                None => prop_assert!(raw >> RESERVED_SHIFT != 0),
             }
         }
     }

@@ -14,10 +14,12 @@ use serde::{Deserialize, Serialize};
 use crate::geometry::Geometry;
 
 mod rows;
+mod spec;
 
 pub use rows::{
     ByReason, ClaimRow, PoolStats, PortRow, PortStats, StackRow, Stats, VportStats, WorkerStats,
 };
+pub use spec::{ClaimSpec, Kind, MAX_BATCH, What};
 
 /// Version of these messages and of the shared layout. Both sides must have the same.
 pub const VERSION: u32 = 100 + crate::geometry::LAYOUT_VERSION;
@@ -36,6 +38,8 @@ pub enum Protocol {
     Tcp,
     /// UDP (RFC 768).
     Udp,
+    /// SCTP (RFC 9260).
+    Sctp,
 }
 
 impl Protocol {
@@ -44,6 +48,7 @@ impl Protocol {
         match self {
             Self::Tcp => wire::proto::TCP,
             Self::Udp => wire::proto::UDP,
+            Self::Sctp => wire::proto::SCTP,
         }
     }
 }
@@ -53,6 +58,7 @@ impl fmt::Display for Protocol {
         f.pad(match self {
             Self::Tcp => "tcp",
             Self::Udp => "udp",
+            Self::Sctp => "sctp",
         })
     }
 }
@@ -64,7 +70,8 @@ impl FromStr for Protocol {
         match text {
             "tcp" => Ok(Self::Tcp),
             "udp" => Ok(Self::Udp),
-            _ => Err(format!("{text:?} is not a protocol: tcp or udp")),
+            "sctp" => Ok(Self::Sctp),
+            _ => Err(format!("{text:?} is not a protocol: tcp, udp or sctp")),
         }
     }
 }
@@ -85,13 +92,25 @@ pub enum Request {
         /// Shown by `msctl stacks`; up to [`MAX_NAME`] printable ASCII characters, no spaces.
         name: String,
     },
-    /// Claim the tuple that the passed socket (one fd, `SCM_RIGHTS`) is bound to.
+    /// Claim all of these, or none.
     Claim {
-        /// What the socket speaks.
-        protocol: Protocol,
+        /// 1 to [`MAX_BATCH`].
+        claims: Vec<Wanted>,
     },
     /// End a claim of one's own.
     Release {
+        /// As in [`Reply::Claimed`].
+        claim: u64,
+    },
+    /// Offer a claim of one's own to another stack, which may then [`Take`](Self::Take) it.
+    Offer {
+        /// As in [`Reply::Claimed`].
+        claim: u64,
+        /// The other stack's vport.
+        to: u16,
+    },
+    /// Take over a claim that was offered: from one packet to the next, its packets come here.
+    Take {
         /// As in [`Reply::Claimed`].
         claim: u64,
     },
@@ -99,11 +118,13 @@ pub enum Request {
     Detach,
     /// Who has this local address and port?
     Holder {
-        /// TCP or UDP.
+        /// TCP, UDP or SCTP.
         protocol: Protocol,
         /// Local address and port.
         addr: SocketAddr,
     },
+    /// What would become of this frame, and why?
+    Trace(TraceRequest),
     /// List the NIC ports.
     Ports,
     /// List the attached stacks.
@@ -123,6 +144,37 @@ pub enum Request {
     },
 }
 
+/// A claim that is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Wanted {
+    /// What is claimed. A port of 0 stands for the one that the socket is bound to.
+    #[serde(flatten)]
+    pub spec: ClaimSpec,
+    /// A kernel socket that is bound to it comes with the message (`SCM_RIGHTS`, in the order of
+    /// the claims).
+    pub socket: bool,
+}
+
+/// A frame to be traced.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TraceRequest {
+    /// DPDK port id where it would come in, or is to go.
+    pub port: u8,
+    /// The vport that would send it; from the wire if none.
+    pub from: Option<u16>,
+    /// The frame without FCS, as hexadecimal digits.
+    pub frame: String,
+}
+
+/// What became of a traced frame.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Traced {
+    /// The rules that it met, in their order, a line each.
+    pub steps: Vec<String>,
+    /// Where it goes, or the name of the rule that drops it.
+    pub verdict: String,
+}
+
 /// What the switch answers.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "re", rename_all = "kebab-case")]
@@ -131,13 +183,15 @@ pub enum Reply {
     Hello(Greeting),
     /// To [`Request::Attach`].
     Attached(Box<Attachment>),
-    /// To [`Request::Claim`].
+    /// To [`Request::Claim`] and [`Request::Take`].
     Claimed {
-        /// Names the claim from now on.
-        claim: u64,
-        /// What it is for.
-        addr: SocketAddr,
+        /// Names the first of the claims from now on; the others' numbers follow.
+        first: u64,
+        /// What they are for, in the order asked, with the ports that the kernel chose.
+        claims: Vec<ClaimSpec>,
     },
+    /// To [`Request::Trace`].
+    Traced(Traced),
     /// Done.
     Done,
     /// To [`Request::Holder`].

@@ -153,6 +153,7 @@ impl RingPort {
             offset: HEADROOM,
             len: 0,
             port: self.port,
+            checksum: false,
         };
         let packet = packet(&self.buffers, empty, worker)?;
         self.in_hand += 1;
@@ -173,6 +174,7 @@ impl RingPort {
                     offset: packet.offset,
                     len: packet.len,
                     port: packet.port,
+                    checksum: packet.checksum,
                 };
                 let tx = &mut self.workers[usize::from(packet.worker)].tx;
                 if tx.room() == 0 && tx.refresh().is_err() {
@@ -223,6 +225,7 @@ fn packet(buffers: &Buffers, desc: Desc, worker: usize) -> Option<Packet> {
         len: desc.len,
         room: (buffers.buf_len() - desc.offset).min(MAX_FRAME),
         port: desc.port,
+        checksum: desc.checksum,
         place: buffers.start(desc.index, desc.offset),
     })
 }

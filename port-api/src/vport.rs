@@ -1,19 +1,20 @@
 //! Attaching to the switch.
 
-use std::net::SocketAddr;
-use std::ops::{Deref, DerefMut};
+use std::net::{IpAddr, SocketAddr};
+use std::ops::{Deref, DerefMut, RangeInclusive};
 use std::os::fd::AsFd;
 use std::path::Path;
 
 use dpdk::{Eal, Memzone, PoolLayout};
 use rustix::io::Errno;
+use rustix::net::netdevice::name_to_index;
 
 use crate::Protocol;
 use crate::backoff::{Backoff, sharpen_sleeps};
-use crate::claim::{Claim, bind};
+use crate::claim::{Claim, socket_for};
 use crate::client::{Client, unexpected};
 use crate::error::Error;
-use crate::protocol::{Attachment, PortRow, Reply, Request};
+use crate::protocol::{Attachment, ClaimSpec, PortRow, Reply, Request, Wanted};
 use crate::raw::{Buffers, Region};
 use crate::ring_port::RingPort;
 
@@ -57,7 +58,7 @@ impl Vport {
         let attach = Request::Attach {
             name: name.to_owned(),
         };
-        let attachment = match client.call(&attach, None)? {
+        let attachment = match client.call(&attach, &[])? {
             Reply::Attached(attachment) => *attachment,
             other => return Err(unexpected(other)),
         };
@@ -74,35 +75,86 @@ impl Vport {
     }
 
     /// Claims `addr` for this stack: packets to it come here and not to the kernel, and this stack
-    /// may send from it. Port 0 takes a free port of the kernel's choice.
+    /// may send from it. Port 0 takes a free port of the kernel's choice, an unspecified address
+    /// stands for any. What goes to a multicast group is shared with the host and other stacks;
+    /// the kernel joins it, on the first NIC port's netdev.
     ///
     /// # Errors
-    /// [`Error::InUse`] (`EADDRINUSE`) with the holder, if the kernel or another stack has it;
-    /// [`Error::Io`] with what else bind(2) says, such as `EADDRNOTAVAIL` if the host does not have
-    /// the address; [`Error::Refused`] by the switch: the address is unspecified, multicast or
-    /// broadcast (`EINVAL`), or the table of claims is full (`ENOSPC`).
+    /// As [`claim_all`](Self::claim_all).
     pub fn claim(&self, protocol: Protocol, addr: SocketAddr) -> Result<Claim, Error> {
-        let socket = match bind(protocol, addr) {
-            Ok(socket) => socket,
-            Err(Errno::ADDRINUSE) => return Err(self.in_use(protocol, addr)?),
-            Err(error) => return Err(Error::io(format!("bind {protocol} {addr}"), error)),
-        };
-        let request = Request::Claim { protocol };
-        match self.client.call(&request, Some(socket.as_fd()))? {
-            Reply::Claimed { claim, addr } => Ok(Claim {
-                id: claim,
-                protocol,
-                local: addr,
-            }),
-            other => Err(unexpected(other)),
-        }
+        self.claim_as(&ClaimSpec::tuple(protocol, addr))
     }
 
-    fn in_use(&self, protocol: Protocol, addr: SocketAddr) -> Result<Error, Error> {
-        match self
-            .client
-            .call(&Request::Holder { protocol, addr }, None)?
-        {
+    /// Claims what `spec` says.
+    ///
+    /// # Errors
+    /// As [`claim_all`](Self::claim_all).
+    pub fn claim_as(&self, spec: &ClaimSpec) -> Result<Claim, Error> {
+        let mut claims = self.claim_all(std::slice::from_ref(spec))?;
+        claims
+            .pop()
+            .ok_or_else(|| Error::Protocol("no claim in the answer".to_owned()))
+    }
+
+    /// Claims all of `ports` at one address, up to [`MAX_BATCH`](crate::protocol::MAX_BATCH), or none.
+    ///
+    /// # Errors
+    /// As [`claim_all`](Self::claim_all).
+    pub fn claim_ports(
+        &self,
+        protocol: Protocol,
+        addr: IpAddr,
+        ports: RangeInclusive<u16>,
+    ) -> Result<Vec<Claim>, Error> {
+        let specs: Vec<_> = ports
+            .map(|port| ClaimSpec::tuple(protocol, (addr, port).into()))
+            .collect();
+        self.claim_all(&specs)
+    }
+
+    /// Claims all of `specs`, up to [`MAX_BATCH`](crate::protocol::MAX_BATCH), or none. Every worker begins to treat all of
+    /// them so between two bursts.
+    ///
+    /// Each TCP or UDP tuple on an address of the host's takes a kernel socket that this call binds
+    /// and the switch keeps; see the README on what else needs a rule in the switch's policy.
+    ///
+    /// # Errors
+    /// [`Error::InUse`] (`EADDRINUSE`) with the holder, if the kernel or another stack has one of
+    /// them; [`Error::Io`] with what else bind(2) says; [`Error::Refused`] by the switch: no such
+    /// claim is possible (`EINVAL`), the policy does not allow it (`EPERM`), or the table of claims
+    /// is full (`ENOSPC`).
+    pub fn claim_all(&self, specs: &[ClaimSpec]) -> Result<Vec<Claim>, Error> {
+        let mut sockets = Vec::new();
+        let mut wanted = Vec::new();
+        for spec in specs {
+            let socket = match socket_for(spec, self.netdev_index()) {
+                Ok(socket) => socket,
+                Err(Errno::ADDRINUSE) => return Err(self.in_use(spec)?),
+                Err(error) => return Err(Error::io(format!("bind {}", spec.what), error)),
+            };
+            wanted.push(Wanted {
+                spec: *spec,
+                socket: socket.is_some(),
+            });
+            sockets.extend(socket);
+        }
+        let fds: Vec<_> = sockets.iter().map(AsFd::as_fd).collect();
+        let reply = self.client.call(&Request::Claim { claims: wanted }, &fds)?;
+        claimed(reply)
+    }
+
+    /// The index of the first port's netdev; 0, which the kernel takes for "any", if it is gone.
+    fn netdev_index(&self) -> u32 {
+        let port = self.ports().first();
+        port.and_then(|port| name_to_index(&self.client, &port.host_netdev).ok())
+            .unwrap_or(0)
+    }
+
+    fn in_use(&self, spec: &ClaimSpec) -> Result<Error, Error> {
+        let Some((protocol, addr)) = spec.what.local() else {
+            return Err(Error::Protocol("a claim without a port in use".to_owned()));
+        };
+        match self.client.call(&Request::Holder { protocol, addr }, &[])? {
             Reply::Holder { holder } => Ok(Error::InUse {
                 protocol,
                 addr,
@@ -112,6 +164,35 @@ impl Vport {
             }),
             other => Err(unexpected(other)),
         }
+    }
+
+    /// Offers a claim to the stack on vport `to`, which takes it over with
+    /// [`take_claim`](Self::take_claim). Until then nothing changes. The offer lasts until it is
+    /// taken, the claim ends, or another offer of the same claim replaces it.
+    ///
+    /// # Errors
+    /// [`Error::Refused`]: the claim is not this stack's (`ENOENT`), or there is no such vport
+    /// (`ENODEV`).
+    pub fn offer_claim(&self, claim: &Claim, to: u16) -> Result<(), Error> {
+        self.done(&Request::Offer {
+            claim: claim.id,
+            to,
+        })
+    }
+
+    /// Takes over a claim that was offered. From one burst of a worker to the next, its packets
+    /// come here: none is lost, and none comes twice. What the other stack has received before is
+    /// still its to deal with, and it may still send from the tuple until it releases the claim
+    /// or detaches.
+    ///
+    /// # Errors
+    /// [`Error::Refused`]: there is no such offer to this stack (`ENOENT`).
+    pub fn take_claim(&self, claim: u64) -> Result<Claim, Error> {
+        let reply = self.client.call(&Request::Take { claim }, &[])?;
+        let mut claims = claimed(reply)?;
+        claims
+            .pop()
+            .ok_or_else(|| Error::Protocol("no claim in the answer".to_owned()))
     }
 
     /// Ends a claim. Packets that came before may still wait in the rings.
@@ -142,7 +223,7 @@ impl Vport {
     }
 
     fn done(&self, request: &Request) -> Result<(), Error> {
-        match self.client.call(request, None)? {
+        match self.client.call(request, &[])? {
             Reply::Done => Ok(()),
             other => Err(unexpected(other)),
         }
@@ -196,6 +277,16 @@ impl Deref for Vport {
 impl DerefMut for Vport {
     fn deref_mut(&mut self) -> &mut RingPort {
         &mut self.rings
+    }
+}
+
+fn claimed(reply: Reply) -> Result<Vec<Claim>, Error> {
+    match reply {
+        Reply::Claimed { first, claims } => Ok((first..)
+            .zip(claims)
+            .map(|(id, spec)| Claim { id, spec })
+            .collect()),
+        other => Err(unexpected(other)),
     }
 }
 

@@ -1,7 +1,7 @@
 //! A stack's bursts against the switch's side of the rings, with no DPDK.
 
 use port_api::geometry::Geometry;
-use port_api::{BURST, Buffers, Burst, Desc, Region, RingPort, SwitchSide};
+use port_api::{BURST, Buffers, Burst, Desc, Packet, Region, RingPort, SwitchSide};
 
 const GEOMETRY: Geometry = Geometry {
     workers: 2,
@@ -37,6 +37,7 @@ fn desc(index: u32, len: u16) -> u64 {
         offset: 128,
         len,
         port: 1,
+        checksum: false,
     }
     .pack()
 }
@@ -107,7 +108,8 @@ fn an_empty_buffer_can_be_filled_up_to_its_end() {
             index: 9,
             offset: 128,
             len: 128,
-            port: 0
+            port: 0,
+            checksum: false
         })
     );
 }
@@ -148,6 +150,7 @@ fn descriptors_that_leave_the_pool_are_skipped() {
         offset: 0,
         len: 60,
         port: 0,
+        checksum: false,
     }
     .pack();
     let beyond = Desc {
@@ -155,6 +158,7 @@ fn descriptors_that_leave_the_pool_are_skipped() {
         offset: 200,
         len: 60,
         port: 0,
+        checksum: false,
     }
     .pack();
     sides[0]
@@ -174,4 +178,30 @@ fn a_vport_is_open_until_the_switch_closes_it() {
     assert!(port.is_open());
     region.status(SLOT).close();
     assert!(!port.is_open());
+}
+
+#[test]
+fn what_is_known_and_asked_of_checksums_passes_both_ways() {
+    let Pair {
+        mut port,
+        mut sides,
+        ..
+    } = pair();
+    let good = Desc {
+        checksum: true,
+        ..Desc::unpack(desc(3, 60)).unwrap()
+    };
+    sides[0].rx.push(&[desc(2, 60), good.pack()]).unwrap();
+    let mut burst = Burst::new();
+    assert_eq!(port.rx_burst(&mut burst), 2);
+    let known: Vec<_> = burst.iter().map(Packet::checksum_is_good).collect();
+    assert_eq!(known, [false, true]);
+    // The switch knows nothing of what the stack has written since.
+    burst[0].fill_checksum(true);
+    burst[1].fill_checksum(false);
+    assert_eq!(port.tx_burst(&mut burst), 2);
+    let mut sent = [0; 2];
+    sides[0].tx.pop(&mut sent).unwrap();
+    let asked = sent.map(|raw| Desc::unpack(raw).unwrap().checksum);
+    assert_eq!(asked, [true, false]);
 }

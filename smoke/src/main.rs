@@ -3,7 +3,9 @@
 
 mod attach;
 mod claim;
+mod raw;
 mod receive;
+mod spec;
 mod spoof;
 
 use std::net::SocketAddr;
@@ -64,6 +66,18 @@ enum Command {
         #[arg(long, default_value_t = 1)]
         count: u64,
     },
+    /// Claim, print received frames, and send frames as they are.
+    ///
+    /// Prints "ready as vport N", and for each received frame "rx 0 HEX", or "rx 1 HEX" if its
+    /// layer 4 checksum is known to be right. Answers each line on stdin with "ok ..." or
+    /// "error ...": "send HEX"; "sendck HEX", to have the layer 4 checksum filled in; "sendport
+    /// PORT HEX", through another NIC port; "claim CLAIM", "release ID", "offer ID VPORT", "take
+    /// ID"; "quit" or the end of the file ends all.
+    #[command(after_long_help = spec::SYNTAX)]
+    Raw {
+        /// What to claim; see the end of --help.
+        claims: Vec<spec::Wanted>,
+    },
     /// Receive, count and give back, until SIGTERM or SIGINT.
     Sink {
         /// tcp or udp.
@@ -96,6 +110,7 @@ fn run(args: &Args) -> Result<(), Box<dyn std::error::Error>> {
             dst_mac,
             count,
         } => spoof::send(target, claim, &spoof::Forgery { from, to, dst_mac }, count),
+        Command::Raw { ref claims } => raw::obey(target, claims),
         Command::Sink { protocol, addr } => receive::sink(target, protocol, addr),
         Command::Hoard { protocol, addr } => receive::hoard(target, protocol, addr),
     }

@@ -97,7 +97,7 @@ fn wait(vport: &mut Vport, start: Instant) -> Result<(), Box<dyn Error>> {
 /// The vport's counters, asked as `msctl` asks.
 fn stats(target: &Target<'_>, slot: u16) -> Result<VportStats, Box<dyn Error>> {
     let client = Client::connect(target.socket, "stack-probe")?;
-    match client.call(&Request::Stats { from: slot }, None)? {
+    match client.call(&Request::Stats { from: slot }, &[])? {
         Reply::Stats(stats) => {
             let mut vports = stats.vports.into_iter();
             Ok(vports.find(|v| v.slot == slot).ok_or("no such vport")?)

@@ -1,25 +1,63 @@
 //! All claims, and the kernel sockets that stand for them.
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, SocketAddr};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
 
-use port_api::{Protocol, netns_cookie};
-use rustix::io::Errno;
-use rustix::net::{AddressFamily, SocketType, getpeername, getsockname, sockopt};
+use port_api::protocol::{MAX_BATCH, Wanted};
+use port_api::{ClaimSpec, Kind};
 
-use crate::classify::{Local, Tables};
+use crate::command::Changes;
 use crate::flow_table::Seed;
+use crate::key::Subject;
+use crate::policy::Policy;
 use crate::refusal::Refusal;
+use crate::tables::{Holder, Tables};
+
+mod authority;
+mod socket;
+
+pub use socket::check_address;
 
 /// A claim in force.
 pub struct Claim {
     /// What is claimed.
-    pub local: Local,
+    pub subject: Subject,
     /// By which vport.
     pub slot: u16,
+    /// The vport that had it before, and may still send.
+    pub before: Option<u16>,
+    /// The vport that may take it over.
+    offered: Option<u16>,
     /// Kept open, so that the kernel can give the port to no one else.
-    _socket: OwnedFd,
+    _socket: Option<OwnedFd>,
+}
+
+impl Claim {
+    fn holder(&self) -> Holder {
+        Holder {
+            vport: self.slot,
+            before: self.before,
+            verify: self.subject.spec.verify,
+        }
+    }
+}
+
+/// Who wants to claim.
+#[derive(Clone, Copy, Debug)]
+pub struct Claimant {
+    /// Its vport.
+    pub slot: u16,
+    /// Its process's user.
+    pub uid: u32,
+}
+
+/// What claims depend on, and may change at any time.
+pub struct Surroundings<'a> {
+    /// The NIC port behind a netdev's index.
+    pub nic_of: &'a dyn Fn(u32) -> Option<u8>,
+    /// The name of the stack on a vport.
+    pub holder: &'a dyn Fn(u16) -> String,
 }
 
 /// The claims in force.
@@ -30,72 +68,168 @@ pub struct Claims {
     tables: Tables,
     most: u32,
     netns: u64,
+    policy: Policy,
 }
 
 impl Claims {
     /// No claims yet; at most `most`. `netns` is the primary's network namespace, as
-    /// [`netns_cookie`] gives it; `seed` is that of the workers' tables.
-    pub fn new(most: u32, seed: Seed, netns: u64) -> Self {
+    /// [`netns_cookie`](port_api::netns_cookie) gives it; `seed` is that of the workers' tables.
+    pub fn new(most: u32, seed: Seed, netns: u64, policy: Policy) -> Self {
         Self {
             by_id: BTreeMap::new(),
             next_id: 1,
             tables: Tables::new(most, seed),
             most,
             netns,
+            policy,
         }
     }
 
-    /// Checks a socket that a stack has passed and takes the tuple that it is bound to, for
-    /// `slot`. The workers are still to be told. `nic_of` gives the NIC port behind a netdev's
-    /// index; `holder` names the stack on a vport.
+    /// Checks what a stack wants to claim, and the sockets that it has passed, and grants all of
+    /// it. The workers are still to be told. Gives the number of the first claim; those of the
+    /// others follow.
     ///
     /// # Errors
-    /// The socket is not what it should be (`EINVAL`), of another network namespace (`EXDEV`), the
-    /// tuple is claimed (`EADDRINUSE`), or there are too many claims (`ENOSPC`).
+    /// Nothing has changed then. A claim is not possible or its socket not what it should be
+    /// (`EINVAL`), of another network namespace (`EXDEV`), not allowed (`EPERM`), taken
+    /// (`EADDRINUSE`), or there are too many (`ENOSPC`).
     pub fn add(
         &mut self,
-        protocol: Protocol,
-        socket: OwnedFd,
-        slot: u16,
-        nic_of: impl Fn(u32) -> Option<u8>,
-        holder: impl Fn(u16) -> String,
-    ) -> Result<(u64, Local), Refusal> {
-        let addr = self.check(protocol, socket.as_fd())?;
-        let local = local(protocol, addr, nic_of)?;
-        if let Some(owner) = self.owner(&local) {
-            return Err(Refusal::in_use(protocol, addr, &holder(owner)));
+        wanted: &[Wanted],
+        sockets: Vec<OwnedFd>,
+        by: Claimant,
+        around: &Surroundings<'_>,
+    ) -> Result<(u64, Changes), Refusal> {
+        let with_socket = wanted.iter().filter(|wanted| wanted.socket).count();
+        if wanted.is_empty() || wanted.len() > MAX_BATCH || with_socket != sockets.len() {
+            let message = format!(
+                "{} claims with {with_socket} sockets, of which {} came: 1 to {MAX_BATCH} claims",
+                wanted.len(),
+                sockets.len()
+            );
+            return Err(Refusal::new(libc::EINVAL, message));
         }
+        let first = self.next_id;
+        let mut sockets = sockets.into_iter();
+        let mut changes = Changes::with_capacity(wanted.len());
+        for wanted in wanted {
+            let socket = if wanted.socket { sockets.next() } else { None };
+            match self.add_one(&wanted.spec, socket, by, around) {
+                Ok(change) => changes.push(change),
+                Err(refusal) => {
+                    for id in first..self.next_id {
+                        self.remove(id);
+                    }
+                    self.next_id = first;
+                    return Err(refusal);
+                }
+            }
+        }
+        Ok((first, changes))
+    }
+
+    fn add_one(
+        &mut self,
+        spec: &ClaimSpec,
+        socket: Option<OwnedFd>,
+        by: Claimant,
+        around: &Surroundings<'_>,
+    ) -> Result<(Subject, Holder), Refusal> {
+        let subject = self.authorize(spec, socket.as_ref(), by, around)?;
         let full = || Refusal::new(libc::ENOSPC, format!("all {} claims are taken", self.most));
         if self.by_id.len() >= self.most as usize {
             return Err(full());
         }
-        self.tables.insert(&local, slot).map_err(|_| full())?;
-        let id = self.next_id;
-        self.next_id += 1;
         let claim = Claim {
-            local,
-            slot,
+            subject,
+            slot: by.slot,
+            before: None,
+            offered: None,
             _socket: socket,
         };
-        self.by_id.insert(id, claim);
-        Ok((id, local))
-    }
-
-    /// The vport that has `local`.
-    pub fn owner(&self, local: &Local) -> Option<u16> {
-        self.tables.owner(local)
+        let holder = claim.holder();
+        if self.tables.insert(&subject, holder).is_err() {
+            return Err(full());
+        }
+        self.by_id.insert(self.next_id, claim);
+        self.next_id += 1;
+        Ok((subject, holder))
     }
 
     /// Ends a claim: drops its socket. The workers must have forgotten it.
     pub fn remove(&mut self, id: u64) {
         if let Some(claim) = self.by_id.remove(&id) {
-            self.tables.remove(&claim.local);
+            self.tables.remove(&claim.subject, claim.slot);
         }
     }
 
-    /// The claim called `id`.
-    pub fn get(&self, id: u64) -> Option<&Claim> {
-        self.by_id.get(&id)
+    /// Lets `to` take a claim over.
+    ///
+    /// # Errors
+    /// `ENOENT` if it is not a claim of `slot`'s, `EINVAL` if it is shared.
+    pub fn offer(&mut self, id: u64, slot: u16, to: u16) -> Result<(), Refusal> {
+        let claim = self.by_id.get_mut(&id).filter(|claim| claim.slot == slot);
+        let claim = claim.ok_or_else(|| unknown(id))?;
+        if claim.subject.spec.what.kind() == Kind::Group {
+            let message = "a group is shared: the other stack can claim it too";
+            return Err(Refusal::new(libc::EINVAL, message));
+        }
+        claim.offered = Some(to);
+        Ok(())
+    }
+
+    /// Gives a claim that was offered to `slot` to it. The workers are still to be told.
+    ///
+    /// # Errors
+    /// `ENOENT` if there is no such offer.
+    pub fn take(&mut self, id: u64, slot: u16) -> Result<(Subject, Holder), Refusal> {
+        let offered = |claim: &&mut Claim| claim.offered == Some(slot);
+        let claim = self.by_id.get_mut(&id).filter(offered);
+        let none = || Refusal::new(libc::ENOENT, format!("claim {id} is not offered to you"));
+        let claim = claim.ok_or_else(none)?;
+        claim.before = (claim.slot != slot).then_some(claim.slot);
+        claim.slot = slot;
+        claim.offered = None;
+        let change = (claim.subject, claim.holder());
+        // It is in the tables, and only changes hands.
+        let _ = self.tables.insert(&change.0, change.1);
+        Ok(change)
+    }
+
+    /// Ends what `slot` may still send from claims that others have taken over: of all, or of the
+    /// one called `only`. The workers are still to be told of what changes.
+    pub fn withdraw_former(&mut self, slot: u16, only: Option<u64>) -> Changes {
+        let mut changes = Changes::new();
+        for (id, claim) in &mut self.by_id {
+            let concerned = only.is_none_or(|only| only == *id);
+            if concerned && claim.before == Some(slot) {
+                claim.before = None;
+                changes.push((claim.subject, claim.holder()));
+            }
+            if claim.offered == Some(slot) && only.is_none() {
+                claim.offered = None;
+            }
+        }
+        for (subject, holder) in &changes {
+            // They are in the tables.
+            let _ = self.tables.insert(subject, *holder);
+        }
+        changes
+    }
+
+    /// The vport that receives what is sent to a local end, and is no connection's.
+    pub fn owner(&self, subject: &Subject) -> Option<u16> {
+        self.tables.exact(subject).map(|holder| holder.vport)
+    }
+
+    /// What the workers are told when a claim of `slot`'s ends.
+    ///
+    /// # Errors
+    /// `ENOENT` if it has none called `id`.
+    pub fn ending(&self, id: u64, slot: u16) -> Result<Changes, Refusal> {
+        let claim = self.by_id.get(&id).filter(|claim| claim.slot == slot);
+        let claim = claim.ok_or_else(|| unknown(id))?;
+        Ok(vec![(claim.subject, claim.holder())])
     }
 
     /// The claims from `from` on, in the order of their ids.
@@ -103,219 +237,180 @@ impl Claims {
         self.by_id.range(from..).map(|(id, claim)| (*id, claim))
     }
 
-    /// The claims of a vport.
-    pub fn of(&self, slot: u16) -> impl Iterator<Item = (u64, &Claim)> {
-        self.from(0).filter(move |(_, claim)| claim.slot == slot)
+    /// The claims of a vport: their numbers, and what the workers are told when they end.
+    pub fn of(&self, slot: u16) -> (Vec<u64>, Changes) {
+        self.from(0)
+            .filter(|(_, claim)| claim.slot == slot)
+            .map(|(id, claim)| (id, (claim.subject, claim.holder())))
+            .unzip()
     }
 
-    fn check(&self, protocol: Protocol, socket: BorrowedFd<'_>) -> Result<SocketAddr, Refusal> {
-        let kind = match protocol {
-            Protocol::Tcp => (SocketType::STREAM, rustix::net::ipproto::TCP),
-            Protocol::Udp => (SocketType::DGRAM, rustix::net::ipproto::UDP),
-        };
-        let no_socket = |_: Errno| bad(protocol, "what was passed is not a socket");
-        let family = sockopt::socket_domain(socket).map_err(no_socket)?;
-        let found = (
-            sockopt::socket_type(socket).map_err(no_socket)?,
-            sockopt::socket_protocol(socket).map_err(no_socket)?,
-        );
-        if found != (kind.0, Some(kind.1))
-            || ![AddressFamily::INET, AddressFamily::INET6].contains(&family)
-        {
-            return Err(bad(protocol, "the socket is of another kind"));
-        }
-        let netns = netns_cookie(socket)
-            .map_err(|error| bad(protocol, &format!("SO_NETNS_COOKIE: {error}")))?;
-        if netns != self.netns {
-            let message = "the socket is of another network namespace than the switch's";
-            return Err(Refusal::new(libc::EXDEV, message));
-        }
-        let is_set = |option: Result<bool, Errno>| option.unwrap_or(true);
-        if is_set(sockopt::socket_reuseport(socket)) || is_set(sockopt::socket_reuseaddr(socket)) {
-            return Err(bad(
-                protocol,
-                "the socket shares its port (SO_REUSEPORT or SO_REUSEADDR)",
-            ));
-        }
-        if is_set(sockopt::socket_acceptconn(socket)) || getpeername(socket).is_ok() {
-            return Err(bad(
-                protocol,
-                "the socket is in use: it listens or is connected",
-            ));
-        }
-        let name = getsockname(socket).map_err(no_socket)?;
-        SocketAddr::try_from(name).map_err(|_| bad(protocol, "the socket has no IP address"))
+    /// How many claims a vport has.
+    pub fn count(&self, slot: u16) -> usize {
+        let of_slot = |claim: &&Claim| claim.slot == slot;
+        self.by_id.values().filter(of_slot).count()
     }
 }
 
-fn bad(protocol: Protocol, what: &str) -> Refusal {
-    let message = format!("{what}: a plain {protocol} socket bound to one address is needed");
-    Refusal::new(libc::EINVAL, message)
+fn unknown(id: u64) -> Refusal {
+    Refusal::new(libc::ENOENT, format!("no claim {id} of yours"))
 }
 
-/// The tuple that a socket bound to `addr` stands for.
-///
-/// # Errors
-/// `addr` is none that a packet from the wire could have as its destination.
-pub fn local(
-    protocol: Protocol,
-    addr: SocketAddr,
-    nic_of: impl Fn(u32) -> Option<u8>,
-) -> Result<Local, Refusal> {
-    let ip = addr.ip();
-    let why = if addr.port() == 0 {
-        Some("it is not bound to a port")
-    } else if ip.is_unspecified() {
-        Some("claims of all addresses at once are not possible: bind to one")
-    } else if ip.is_multicast() || ip == IpAddr::from([255; 4]) {
-        Some("multicast and broadcast addresses cannot be claimed")
-    } else if ip.is_loopback() || ip.to_canonical() != ip {
-        Some("nothing from the wire goes to this address")
-    } else {
-        None
-    };
-    if let Some(why) = why {
-        return Err(Refusal::new(
-            libc::EINVAL,
-            format!("{protocol} {addr}: {why}"),
-        ));
-    }
-    let nic = match addr {
-        SocketAddr::V6(v6) if v6.ip().is_unicast_link_local() => {
-            nic_of(v6.scope_id()).ok_or_else(|| {
-                let message = format!("{addr} is not on a netdev of the exception path");
-                Refusal::new(libc::EADDRNOTAVAIL, message)
-            })?
-        }
-        _ => 0,
-    };
-    let addr = SocketAddr::new(ip, addr.port());
-    Ok(Local {
-        protocol,
-        addr,
+/// The subject of a tuple, for a look-up.
+pub fn tuple_at(protocol: port_api::Protocol, addr: SocketAddr, nic: u8) -> Subject {
+    Subject {
+        spec: ClaimSpec::tuple(protocol, addr),
         nic,
-    })
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use port_api::bind;
-    use rustix::net::{SocketFlags, connect, listen, socket, socket_with};
+    use port_api::{Protocol, netns_cookie};
+    use rustix::net::{AddressFamily, SocketType, socket};
+    use std::os::fd::AsFd;
 
-    fn claims(netns: u64) -> Claims {
-        Claims::new(
-            4,
-            Seed([0x1234_5678_9abc_def1, 0xfedc_ba98_7654_3211]),
-            netns,
-        )
+    /// The user that the default policy lets claim anything.
+    pub fn uid() -> u32 {
+        rustix::process::getuid().as_raw()
     }
 
-    fn here() -> u64 {
+    pub fn claims() -> Claims {
         let any = socket(AddressFamily::INET, SocketType::DGRAM, None).unwrap();
-        netns_cookie(any.as_fd()).unwrap()
+        let here = netns_cookie(any.as_fd()).unwrap();
+        let seed = Seed([0x1234_5678_9abc_def1, 0xfedc_ba98_7654_3211]);
+        Claims::new(8, seed, here, Policy::default())
     }
 
-    fn refused(protocol: Protocol, socket: impl Into<OwnedFd>) -> Refusal {
-        let holder = |slot| format!("vport {slot}");
-        let result = claims(here()).add(protocol, socket.into(), 3, |_| None, holder);
-        result.expect_err("refused")
+    pub fn wanted(spec: ClaimSpec, socket: bool) -> Wanted {
+        Wanted { spec, socket }
     }
 
-    fn bound(protocol: Protocol, addr: &str) -> OwnedFd {
-        bind(protocol, addr.parse().unwrap()).unwrap()
-    }
-
-    #[test]
-    fn only_plain_sockets_bound_to_one_address_will_do() {
-        let folder = std::fs::File::open("/").unwrap();
-        assert!(
-            refused(Protocol::Udp, folder)
-                .message
-                .contains("not a socket")
-        );
-        let tcp = || bound(Protocol::Tcp, "127.0.0.1:0");
-        assert!(
-            refused(Protocol::Udp, tcp())
-                .message
-                .contains("another kind")
-        );
-        let listening = tcp();
-        listen(&listening, 1).unwrap();
-        assert!(
-            refused(Protocol::Tcp, listening)
-                .message
-                .contains("listens")
-        );
-        let connected = bound(Protocol::Udp, "127.0.0.1:0");
-        connect(&connected, &"127.0.0.1:9".parse::<SocketAddr>().unwrap()).unwrap();
-        assert!(
-            refused(Protocol::Udp, connected)
-                .message
-                .contains("connected")
-        );
-        let flags = SocketFlags::CLOEXEC;
-        let sharing = socket_with(AddressFamily::INET, SocketType::DGRAM, flags, None).unwrap();
-        sockopt::set_socket_reuseport(&sharing, true).unwrap();
-        rustix::net::bind(&sharing, &"127.0.0.1:0".parse::<SocketAddr>().unwrap()).unwrap();
-        assert!(
-            refused(Protocol::Udp, sharing)
-                .message
-                .contains("SO_REUSEPORT")
-        );
-        let unbound = socket(AddressFamily::INET, SocketType::DGRAM, None).unwrap();
-        assert!(
-            refused(Protocol::Udp, unbound)
-                .message
-                .contains("not bound to a port")
-        );
-        assert!(
-            refused(Protocol::Udp, bound(Protocol::Udp, "0.0.0.0:0"))
-                .message
-                .contains("one")
-        );
-        assert!(
-            refused(Protocol::Tcp, tcp())
-                .message
-                .contains("nothing from the wire")
-        );
-    }
-
-    #[test]
-    fn sockets_of_another_network_namespace_are_refused() {
-        let socket = bound(Protocol::Udp, "127.0.0.1:0");
-        let holder = |slot| format!("vport {slot}");
-        let result = claims(here() + 1).add(Protocol::Udp, socket, 3, |_| None, holder);
-        assert_eq!(result.expect_err("refused").errno, libc::EXDEV);
-    }
-
-    #[test]
-    fn addresses_that_no_packet_has_are_refused() {
-        for addr in [
-            "0.0.0.0:7",
-            "[::]:7",
-            "224.0.0.1:7",
-            "[ff02::1]:7",
-            "255.255.255.255:7",
-            "127.0.0.1:7",
-            "[::1]:7",
-            "[::ffff:192.0.2.1]:7",
-            "192.0.2.1:0",
-        ] {
-            let result = local(Protocol::Udp, addr.parse().unwrap(), |_| None);
-            assert_eq!(result.expect_err(addr).errno, libc::EINVAL);
-        }
-        let on_nic_2 = |index| (index == 7).then_some(2);
-        let scoped = |scope| {
-            SocketAddr::V6(std::net::SocketAddrV6::new(
-                "fe80::1".parse().unwrap(),
-                7,
-                0,
-                scope,
-            ))
+    /// Adds claims for `slot`, with netdev 7 behind NIC port 2.
+    pub fn add_as(
+        claims: &mut Claims,
+        wanted: &[Wanted],
+        sockets: Vec<OwnedFd>,
+        by: Claimant,
+    ) -> Result<u64, Refusal> {
+        let around = Surroundings {
+            nic_of: &|index| (index == 7).then_some(2),
+            holder: &|slot| format!("stack{slot}"),
         };
-        assert_eq!(local(Protocol::Udp, scoped(7), on_nic_2).unwrap().nic, 2);
-        let elsewhere = local(Protocol::Udp, scoped(8), on_nic_2).expect_err("no such netdev");
-        assert_eq!(elsewhere.errno, libc::EADDRNOTAVAIL);
+        let (first, changes) = claims.add(wanted, sockets, by, &around)?;
+        assert_eq!(changes.len(), wanted.len());
+        assert!(changes.iter().all(|(_, holder)| holder.vport == by.slot));
+        Ok(first)
+    }
+
+    /// Adds one claim that takes no socket.
+    pub fn add(claims: &mut Claims, spec: ClaimSpec, slot: u16) -> Result<u64, Refusal> {
+        let by = Claimant { slot, uid: uid() };
+        add_as(claims, &[wanted(spec, false)], vec![], by)
+    }
+
+    /// At an address that no host has (RFC 5737).
+    pub fn udp(port: u16) -> ClaimSpec {
+        ClaimSpec::tuple(Protocol::Udp, ([198, 51, 100, 1], port).into())
+    }
+
+    fn subject_of(spec: ClaimSpec) -> Subject {
+        Subject { spec, nic: 0 }
+    }
+
+    #[test]
+    fn a_batch_is_granted_as_a_whole_or_not_at_all() {
+        let mut claims = claims();
+        let by = Claimant {
+            slot: 3,
+            uid: uid(),
+        };
+        add(&mut claims, udp(9), 4).unwrap();
+        let three = [7, 8, 9].map(|port| wanted(udp(port), false));
+        let refusal = add_as(&mut claims, &three, vec![], by).unwrap_err();
+        assert_eq!(refusal.errno, libc::EADDRINUSE);
+        assert_eq!(claims.count(3), 0);
+        assert_eq!(claims.owner(&subject_of(udp(7))), None);
+        assert_eq!(add_as(&mut claims, &three[..2], vec![], by), Ok(2));
+        assert_eq!(claims.of(3).0, [2, 3]);
+        let none = add_as(&mut claims, &[], vec![], by).unwrap_err();
+        assert_eq!(none.errno, libc::EINVAL);
+        let without_its_socket = [wanted(udp(10), true)];
+        let missing = add_as(&mut claims, &without_its_socket, vec![], by).unwrap_err();
+        assert_eq!(missing.errno, libc::EINVAL);
+    }
+
+    #[test]
+    fn there_are_no_more_than_the_tables_hold() {
+        let mut claims = claims();
+        for port in 1..=8 {
+            add(&mut claims, udp(port), 3).unwrap();
+        }
+        assert_eq!(add(&mut claims, udp(9), 3).unwrap_err().errno, libc::ENOSPC);
+        claims.remove(1);
+        assert_eq!(add(&mut claims, udp(9), 3), Ok(9));
+    }
+
+    #[test]
+    fn an_offer_is_for_one_and_taken_once() {
+        let mut claims = claims();
+        let id = add(&mut claims, udp(7), 3).unwrap();
+        let errno = |result: Result<_, Refusal>| result.map(drop).unwrap_err().errno;
+        assert_eq!(errno(claims.offer(id, 4, 4)), libc::ENOENT, "not its own");
+        assert_eq!(errno(claims.take(id, 4).map(drop)), libc::ENOENT);
+        claims.offer(id, 3, 4).unwrap();
+        assert_eq!(errno(claims.take(id, 5).map(drop)), libc::ENOENT);
+        let (subject, holder) = claims.take(id, 4).unwrap();
+        assert_eq!((holder.vport, holder.before), (4, Some(3)));
+        assert_eq!(claims.owner(&subject), Some(4));
+        assert_eq!((claims.count(3), claims.count(4)), (0, 1));
+        assert_eq!(errno(claims.take(id, 4).map(drop)), libc::ENOENT);
+        assert_eq!(
+            errno(claims.offer(id, 3, 5)),
+            libc::ENOENT,
+            "no more its own"
+        );
+        // The former owner's release ends its part, and no more.
+        assert!(claims.withdraw_former(4, Some(id)).is_empty());
+        let ended = claims.withdraw_former(3, Some(id));
+        assert_eq!(ended, [(subject, Holder::new(4, false))]);
+        assert!(claims.withdraw_former(3, Some(id)).is_empty());
+        assert_eq!(claims.ending(id, 3).unwrap_err().errno, libc::ENOENT);
+        assert_eq!(claims.ending(id, 4).unwrap().len(), 1);
+    }
+
+    #[test]
+    fn an_offer_ends_with_whom_it_was_made_to() {
+        let mut claims = claims();
+        let id = add(&mut claims, udp(7), 3).unwrap();
+        claims.offer(id, 3, 4).unwrap();
+        // Vport 4 goes, and another stack gets its place.
+        assert!(claims.withdraw_former(4, None).is_empty());
+        assert_eq!(claims.take(id, 4).unwrap_err().errno, libc::ENOENT);
+        // A new offer replaces the one before.
+        claims.offer(id, 3, 4).unwrap();
+        claims.offer(id, 3, 5).unwrap();
+        assert_eq!(claims.take(id, 4).unwrap_err().errno, libc::ENOENT);
+        claims.take(id, 5).unwrap();
+        // The former owner goes: nothing of it is left.
+        assert_eq!(claims.withdraw_former(3, None).len(), 1);
+        assert!(claims.from(0).all(|(_, claim)| claim.before.is_none()));
+    }
+
+    #[test]
+    fn a_group_is_not_handed_over() {
+        let mut claims = claims();
+        // Of a port of the kernel's choice.
+        let addr: SocketAddr = ([239, 1, 1, 1], 0).into();
+        let socket = socket(AddressFamily::INET, SocketType::DGRAM, None).unwrap();
+        rustix::net::bind(&socket, &addr).unwrap();
+        let group = ClaimSpec::tuple(Protocol::Udp, addr);
+        let by = Claimant {
+            slot: 3,
+            uid: uid(),
+        };
+        let id = add_as(&mut claims, &[wanted(group, true)], vec![socket], by).unwrap();
+        assert_eq!(claims.offer(id, 3, 4).unwrap_err().errno, libc::EINVAL);
     }
 }

@@ -83,6 +83,12 @@ struct Options {
     #[arg(long, value_name = "BYTES", value_parser = clap::value_parser!(u16).range(68..=1500))]
     mtu: Option<u16>,
 
+    /// TOML file with rules on who may claim what the kernel has no say in: addresses that are not
+    /// the host's, protocols other than TCP and UDP, tuples at any address [default: root and
+    /// the switch's own user may]
+    #[arg(long, value_name = "FILE")]
+    policy: Option<PathBuf>,
+
     /// Receive packets to other MACs too; they go to the host
     #[arg(long, action = ArgAction::SetTrue)]
     promiscuous: bool,
@@ -154,6 +160,8 @@ pub struct Config {
     pub txd: u16,
     /// MTU, if not the device's.
     pub mtu: Option<u16>,
+    /// Rules on claims.
+    pub policy: Option<PathBuf>,
     /// Promiscuous mode.
     pub promiscuous: bool,
     /// Pure polling.
@@ -209,6 +217,7 @@ impl Config {
             rxd: cli.rxd.or(file.rxd).unwrap_or(1024),
             txd: cli.txd.or(file.txd).unwrap_or(1024),
             mtu: cli.mtu.or(file.mtu),
+            policy: cli.policy.or(file.policy),
             promiscuous: cli.promiscuous || file.promiscuous,
             poll: cli.poll || file.poll,
         };
@@ -246,11 +255,14 @@ impl Config {
 fn read(path: &Path) -> Result<Options, ConfigError> {
     let bad = |why: String| ConfigError::Bad(format!("{}: {why}", path.display()));
     let text = std::fs::read_to_string(path).map_err(|error| bad(error.to_string()))?;
-    toml::from_str(&text).map_err(|error| {
-        let before = error.span().map_or("", |span| &text[..span.start]);
-        let line = before.matches('\n').count() + 1;
-        bad(format!("line {line}: {}", error.message()))
-    })
+    toml::from_str(&text).map_err(|error| bad(with_line(&text, &error)))
+}
+
+/// What is wrong with a TOML text, in one line that names the line.
+pub(crate) fn with_line(text: &str, error: &toml::de::Error) -> String {
+    let before = error.span().map_or("", |span| &text[..span.start]);
+    let line = before.matches('\n').count() + 1;
+    format!("line {line}: {}", error.message().replace('\n', " "))
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! The control thread: it waits for clients, for their death, and for signals; and it alone
 //! changes claims and vports.
 
+use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 
@@ -10,8 +11,8 @@ use port_api::protocol::{Greeting, Reply, Request, VERSION};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::{SocketFlags, accept_with};
 
-use crate::claims::{Claims, local};
-use crate::command::{Command, Event};
+use crate::claims::{Claims, tuple_at};
+use crate::command::Event;
 use crate::holder::kernel_holder;
 use crate::nics::Nic;
 use crate::peer::Peer;
@@ -20,7 +21,9 @@ use crate::refusal::Refusal;
 use crate::stacks::{Slots, Stack};
 use crate::workers::{Stuck, Workers};
 
+mod claiming;
 mod lifecycle;
+mod traces;
 
 /// How often the control thread looks for what workers say unasked.
 const EVENT_PERIOD: Timespec = Timespec {
@@ -65,6 +68,10 @@ impl From<Stuck> for Failure {
     fn from(stuck: Stuck) -> Self {
         Self::Stuck(stuck)
     }
+}
+
+fn without_scope(addr: SocketAddr) -> SocketAddr {
+    SocketAddr::new(addr.ip(), addr.port())
 }
 
 /// What poll(2) found.
@@ -173,7 +180,7 @@ impl Control {
         if !self.peers[at].greeted {
             return self.greet(at, &received.message);
         }
-        match self.answer(at, received.message, received.fd) {
+        match self.answer(at, received.message, received.fds) {
             Ok(reply) => self.reply(at, &reply),
             Err(Failure::Refused(refusal)) => {
                 tracing::info!("{} was refused: {refusal}", self.peers[at].describe());
@@ -188,7 +195,7 @@ impl Control {
         let Some(conn) = &self.peers[at].conn else {
             return;
         };
-        if let Err(error) = conn.send(reply, None) {
+        if let Err(error) = conn.send(reply, &[]) {
             // It does not read its answers: the end of the connection is all that it can be told.
             tracing::info!("cut {} off: {error}", self.peers[at].describe());
             let _ = rustix::net::shutdown(conn, rustix::net::Shutdown::Both);
@@ -218,59 +225,26 @@ impl Control {
         Ok(())
     }
 
-    fn answer(
-        &mut self,
-        at: usize,
-        request: Request,
-        fd: Option<OwnedFd>,
-    ) -> Result<Reply, Failure> {
+    fn answer(&mut self, at: usize, request: Request, fds: Vec<OwnedFd>) -> Result<Reply, Failure> {
         match request {
             Request::Hello { .. } => {
                 Err(Refusal::new(libc::EPROTO, "hello was said before").into())
             }
             Request::Attach { name } => self.attach(at, name),
             Request::Detach => self.detach(at),
-            Request::Claim { protocol } => {
-                let slot = self.stack_of(at)?.slot;
-                let missing = || Refusal::new(libc::EBADF, "a claim comes with a bound socket");
-                let socket = fd.ok_or_else(missing)?;
-                let nic_of = |index| {
-                    self.nics
-                        .iter()
-                        .find(|nic| nic.has_index(index))
-                        .map(|n| n.id)
-                };
-                let holder = |slot| queries::holder(&self.peers, slot);
-                let (claim, local) = self.claims.add(protocol, socket, slot, nic_of, holder)?;
-                self.workers.ask(|_| Command::Claim(local, slot))?;
-                let addr = local.addr;
-                Ok(Reply::Claimed { claim, addr })
-            }
-            Request::Release { claim } => {
-                let slot = self.stack_of(at)?.slot;
-                let claimed = self.claims.get(claim).filter(|claim| claim.slot == slot);
-                let unknown = || Refusal::new(libc::ENOENT, format!("no claim {claim} of yours"));
-                let local = claimed.ok_or_else(unknown)?.local;
-                self.workers.ask(|_| Command::Release(local))?;
-                self.claims.remove(claim);
-                Ok(Reply::Done)
-            }
+            Request::Claim { claims } => self.claim(at, &claims, fds),
+            Request::Release { claim } => self.release(at, claim),
+            Request::Offer { claim, to } => self.offer(at, claim, to),
+            Request::Take { claim } => self.take(at, claim),
             Request::Holder { protocol, addr } => {
-                let nic_of = |index| {
-                    self.nics
-                        .iter()
-                        .find(|nic| nic.has_index(index))
-                        .map(|n| n.id)
-                };
-                let owner = local(protocol, addr, nic_of)
-                    .ok()
-                    .and_then(|l| self.claims.owner(&l));
-                let holder = match owner {
+                let subject = tuple_at(protocol, without_scope(addr), self.nic_of(addr));
+                let holder = match self.claims.owner(&subject) {
                     Some(slot) => Some(queries::holder(&self.peers, slot)),
                     None => kernel_holder(protocol, addr),
                 };
                 Ok(Reply::Holder { holder })
             }
+            Request::Trace(request) => self.trace(&request),
             Request::Ports => Ok(Reply::Ports {
                 ports: queries::ports(&self.nics),
             }),
@@ -278,6 +252,14 @@ impl Control {
             Request::Claims { from } => Ok(queries::claims(self, from)),
             Request::Stats { from } => Ok(queries::stats(self, from)?),
         }
+    }
+
+    /// The NIC port of a link-local address; any for others.
+    fn nic_of(&self, addr: SocketAddr) -> u8 {
+        let SocketAddr::V6(v6) = addr else { return 0 };
+        let mut nics = self.nics.iter();
+        let nic = nics.find(|nic| nic.has_index(v6.scope_id()));
+        nic.map_or(0, |nic| nic.id)
     }
 
     fn stack_of(&self, at: usize) -> Result<&Stack, Refusal> {

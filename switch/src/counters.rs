@@ -26,7 +26,8 @@ impl Drops {
     }
 }
 
-/// A NIC port's packets on one worker. `rx_packets = to_vports + to_host + dropped`.
+/// A NIC port's packets on one worker. `rx_packets = to_vports + to_host + waiting +
+/// dropped`.
 #[derive(Clone, Copy, Debug, Default)]
 #[repr(align(64))]
 pub struct NicCounters {
@@ -40,7 +41,9 @@ pub struct NicCounters {
     pub to_host: u64,
     /// Why, by [`HostReason`]; with those that found the host's ring full.
     pub host_reasons: [u64; HostReason::NAMES.len()],
-    /// Copies given to stacks beside the host's original.
+    /// Fragments that wait for the first one of their packet now.
+    pub waiting: u64,
+    /// Copies given to stacks, or to the host, beside the original.
     pub copies: u64,
     /// Taken by the NIC.
     pub tx_packets: u64,
@@ -62,6 +65,7 @@ impl NicCounters {
         for (mine, theirs) in self.host_reasons.iter_mut().zip(&other.host_reasons) {
             *mine += theirs;
         }
+        self.waiting += other.waiting;
         self.copies += other.copies;
         self.tx_packets += other.tx_packets;
         self.tx_bytes += other.tx_bytes;
@@ -70,7 +74,8 @@ impl NicCounters {
     }
 }
 
-/// A vport's packets on one worker. `tx_packets = tx_wire + tx_full + tx_dropped`.
+/// A vport's packets on one worker. `tx_packets = tx_wire + tx_local + tx_full +
+/// tx_dropped`.
 #[derive(Clone, Copy, Debug, Default)]
 #[repr(align(64))]
 pub struct VportCounters {
@@ -86,6 +91,8 @@ pub struct VportCounters {
     pub tx_bytes: u64,
     /// Taken by a NIC.
     pub tx_wire: u64,
+    /// Put into another vport's `rx` ring.
+    pub tx_local: u64,
     /// Passed, but the NIC had no room.
     pub tx_full: u64,
     /// Ring entries that made no sense.
@@ -105,6 +112,7 @@ impl VportCounters {
         self.tx_packets += other.tx_packets;
         self.tx_bytes += other.tx_bytes;
         self.tx_wire += other.tx_wire;
+        self.tx_local += other.tx_local;
         self.tx_full += other.tx_full;
         self.bad_entries += other.bad_entries;
         self.rx_dropped.add(&other.rx_dropped);

@@ -4,7 +4,7 @@
 //! grow; and since a lookup touches at most two buckets, none can make it slow. The hash is seeded
 //! with a secret, so that no one outside can choose keys which share a bucket.
 
-/// Entries per bucket: their tags fill one 16-byte vector.
+/// Entries per bucket: it fills a cache line.
 const WAYS: usize = 8;
 const EMPTY: u16 = 0;
 
@@ -38,14 +38,53 @@ pub struct Full;
 #[derive(Clone, Copy)]
 #[repr(align(64))]
 struct Bucket {
-    tags: [u16; WAYS],
+    /// Sixteen bits for each way, four ways to a word.
+    tags: [u64; WAYS / LANES],
     entries: [u32; WAYS],
 }
 
-/// From keys to vports.
-pub struct FlowTable<K> {
+/// Tags that are compared at once.
+const LANES: usize = 4;
+/// The lowest and the highest bit of each lane.
+const LOWEST: u64 = 0x0001_0001_0001_0001;
+const HIGHEST: u64 = LOWEST << 15;
+
+/// The highest bit of each lane that is zero. Above a lane that is, one that is 1 may be taken for
+/// zero too: the lowest bit that is set can be relied on.
+#[inline]
+const fn zero_lanes(word: u64) -> u64 {
+    word.wrapping_sub(LOWEST) & !word & HIGHEST
+}
+
+impl Bucket {
+    const EMPTY: Self = Self {
+        tags: [EMPTY as u64; WAYS / LANES],
+        entries: [0; WAYS],
+    };
+
+    fn set_tag(&mut self, way: usize, tag: u16) {
+        let shift = way % LANES * 16;
+        let word = &mut self.tags[way / LANES];
+        *word = *word & !(0xffff << shift) | u64::from(tag) << shift;
+    }
+
+    fn is_free(&self, way: usize) -> bool {
+        (self.tags[way / LANES] >> (way % LANES * 16)) & 0xffff == u64::from(EMPTY)
+    }
+
+    fn free_way(&self) -> Option<usize> {
+        (0..WAYS).find(|&way| self.is_free(way))
+    }
+
+    fn used(&self) -> usize {
+        (0..WAYS).filter(|&way| !self.is_free(way)).count()
+    }
+}
+
+/// From keys to what is known of their holders.
+pub struct FlowTable<K, V> {
     buckets: Box<[Bucket]>,
-    entries: Box<[Option<(K, u16)>]>,
+    entries: Box<[Option<(K, V)>]>,
     free: Vec<u32>,
     seed: Seed,
 }
@@ -56,117 +95,100 @@ struct Home {
     buckets: [usize; 2],
 }
 
-impl<K: Key> FlowTable<K> {
+impl<K: Key, V: Copy> FlowTable<K, V> {
     /// An empty table for up to `capacity` entries, with all its memory allocated.
     pub fn new(capacity: u32, seed: Seed) -> Self {
         let buckets = (capacity as usize * 2).div_ceil(WAYS).next_power_of_two();
         Self {
-            buckets: vec![
-                Bucket {
-                    tags: [EMPTY; WAYS],
-                    entries: [0; WAYS]
-                };
-                buckets
-            ]
-            .into(),
+            buckets: vec![Bucket::EMPTY; buckets].into(),
             entries: vec![None; capacity as usize].into(),
             free: (0..capacity).rev().collect(),
             seed,
         }
     }
 
-    #[inline]
+    #[inline(always)]
     #[allow(clippy::cast_possible_truncation)] // bits of a hash
     fn home(&self, key: &K) -> Home {
         let hash = key.hash(self.seed);
         let mask = self.buckets.len() - 1;
-        // The lowest bit is set so that no tag is `EMPTY`.
-        let tag = (hash >> 48) as u16 | 1;
+        // So that no tag is `EMPTY`, nor differs from it by the one bit that `zero_lanes` may overlook.
+        let tag = (hash >> 48) as u16 | 3;
         Home {
             tag,
             buckets: [hash as usize & mask, (hash >> 24) as usize & mask],
         }
     }
 
-    /// The vport that has `key`.
-    #[inline]
-    pub fn get(&self, key: &K) -> Option<u16> {
-        if self.is_empty() {
-            return None;
-        }
+    /// What `key` leads to.
+    #[inline(always)]
+    pub fn get(&self, key: &K) -> Option<V> {
         let home = self.home(key);
-        home.buckets.iter().find_map(|&bucket| {
-            let way = self.find(bucket, home.tag, key)?;
-            let entry = self.buckets[bucket].entries[way] as usize;
-            self.entries[entry].map(|(_, vport)| vport)
-        })
+        match self.find(home.buckets[0], home.tag, key) {
+            Some((_, value)) => Some(value),
+            None => Some(self.find(home.buckets[1], home.tag, key)?.1),
+        }
     }
 
-    #[inline]
-    fn find(&self, bucket: usize, tag: u16, key: &K) -> Option<usize> {
+    /// Where in a bucket `key` is, and what it leads to.
+    #[inline(always)]
+    fn find(&self, bucket: usize, tag: u16, key: &K) -> Option<(usize, V)> {
         let bucket = &self.buckets[bucket];
-        let mut matches = bucket
-            .tags
-            .iter()
-            .enumerate()
-            .fold(0u8, |bits, (way, &t)| bits | u8::from(t == tag) << way);
-        while matches != 0 {
-            let way = matches.trailing_zeros() as usize;
-            let entry = &self.entries[bucket.entries[way] as usize];
-            if entry.as_ref().is_some_and(|(k, _)| k == key) {
-                return Some(way);
+        let pattern = u64::from(tag) * LOWEST;
+        for (word, tags) in bucket.tags.iter().enumerate() {
+            let mut matches = zero_lanes(tags ^ pattern);
+            while matches != 0 {
+                let way = word * LANES + matches.trailing_zeros() as usize / 16;
+                if let Some((k, value)) = &self.entries[bucket.entries[way] as usize]
+                    && k == key
+                {
+                    return Some((way, *value));
+                }
+                matches &= matches - 1;
             }
-            matches &= matches - 1;
         }
         None
     }
 
-    /// Gives `key` to `vport`, whoever had it before. Tells who that was.
+    /// Has `key` lead to `value`, whatever it led to before. Tells what that was.
     ///
     /// # Errors
     /// [`Full`].
-    pub fn insert(&mut self, key: K, vport: u16) -> Result<Option<u16>, Full> {
+    pub fn insert(&mut self, key: K, value: V) -> Result<Option<V>, Full> {
         let home = self.home(&key);
         for &bucket in &home.buckets {
-            if let Some(way) = self.find(bucket, home.tag, &key) {
+            if let Some((way, _)) = self.find(bucket, home.tag, &key) {
                 let entry = self.buckets[bucket].entries[way] as usize;
-                let before = self.entries[entry].replace((key, vport));
-                return Ok(before.map(|(_, vport)| vport));
+                let before = self.entries[entry].replace((key, value));
+                return Ok(before.map(|(_, value)| value));
             }
         }
-        let used = |bucket: usize| {
-            let tags = &self.buckets[bucket].tags;
-            tags.iter().filter(|&&tag| tag != EMPTY).count()
-        };
         let [first, second] = home.buckets;
-        let bucket = if used(second) < used(first) {
+        let bucket = if self.buckets[second].used() < self.buckets[first].used() {
             second
         } else {
             first
         };
-        let way = self.buckets[bucket]
-            .tags
-            .iter()
-            .position(|&tag| tag == EMPTY);
+        let way = self.buckets[bucket].free_way();
         let (Some(way), Some(entry)) = (way, self.free.last().copied()) else {
             return Err(Full);
         };
         self.free.pop();
-        self.entries[entry as usize] = Some((key, vport));
+        self.entries[entry as usize] = Some((key, value));
         self.buckets[bucket].entries[way] = entry;
-        self.buckets[bucket].tags[way] = home.tag;
+        self.buckets[bucket].set_tag(way, home.tag);
         Ok(None)
     }
 
-    /// Takes `key` out. Tells who had it.
-    pub fn remove(&mut self, key: &K) -> Option<u16> {
+    /// Takes `key` out. Tells what it led to.
+    pub fn remove(&mut self, key: &K) -> Option<V> {
         let home = self.home(key);
         for &bucket in &home.buckets {
-            if let Some(way) = self.find(bucket, home.tag, key) {
+            if let Some((way, _)) = self.find(bucket, home.tag, key) {
                 let entry = self.buckets[bucket].entries[way];
-                self.buckets[bucket].tags[way] = EMPTY;
+                self.buckets[bucket].set_tag(way, EMPTY);
                 self.free.push(entry);
-                return self.entries[entry as usize].take().map(|(_, vport)| vport);
+                return self.entries[entry as usize].take().map(|(_, value)| value);
             }
         }
         None

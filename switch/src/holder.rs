@@ -16,8 +16,9 @@ pub fn kernel_holder(protocol: Protocol, addr: SocketAddr) -> Option<String> {
 }
 
 fn overlaps(held: SocketAddr, wanted: SocketAddr) -> bool {
-    held.port() == wanted.port()
-        && (held.ip().is_unspecified() || held.ip().to_canonical() == wanted.ip().to_canonical())
+    let (held_ip, wanted_ip) = (held.ip().to_canonical(), wanted.ip().to_canonical());
+    let all_of_it = wanted_ip.is_unspecified() && held_ip.is_ipv4() == wanted_ip.is_ipv4();
+    held.port() == wanted.port() && (held_ip.is_unspecified() || all_of_it || held_ip == wanted_ip)
 }
 
 fn sockets(protocol: Protocol) -> Vec<(SocketAddr, u32, u64)> {
@@ -34,6 +35,8 @@ fn sockets(protocol: Protocol) -> Vec<(SocketAddr, u32, u64)> {
             .flatten()
             .map(|entry| (entry.local_address, entry.uid, entry.inode))
             .collect(),
+        // Stacks claim SCTP without the kernel.
+        Protocol::Sctp => Vec::new(),
     }
 }
 

@@ -5,9 +5,11 @@
 
 use arrayvec::ArrayVec;
 use dpdk::ethdev::{RxQueue, TxQueue};
+use dpdk::mbuf::Checksum;
 use dpdk::{Burst, Ledger, Lent, Mbuf, Mempool, Owner, WorkerLedger, ledger::Reclaimed};
 use std::num::NonZeroU16;
 use std::sync::Arc;
+use std::time::Instant;
 
 /// Most packets that are received, sent or freed together.
 pub const BURST: usize = dpdk::BURST;
@@ -19,6 +21,12 @@ pub type Bufs<B> = ArrayVec<B, BURST>;
 pub trait Buf {
     /// The frame, without FCS.
     fn frame(&self) -> &[u8];
+
+    /// The frame, to change in place.
+    fn frame_mut(&mut self) -> &mut [u8];
+
+    /// What the NIC found out about the layer 4 checksum of a packet that it received.
+    fn l4_checksum(&self) -> Checksum;
 
     /// Makes `len` bytes from `offset` on, counted from the buffer's start, the frame. False, and
     /// nothing changed, if they leave the buffer.
@@ -59,6 +67,9 @@ pub trait Io {
     /// Takes back what this worker lent to `owner`; None if it did not.
     fn take_back(&mut self, index: u32, owner: Owner) -> Option<Self::Buf>;
 
+    /// Milliseconds since some moment in the past.
+    fn now_ms(&self) -> u64;
+
     /// Gives the pool what this worker lent to `vport`, among `max` buffers from index `from` on.
     fn reclaim(&mut self, vport: NonZeroU16, from: u32, max: u32) -> Reclaimed;
 }
@@ -67,6 +78,16 @@ impl Buf for Mbuf {
     #[inline]
     fn frame(&self) -> &[u8] {
         self.data()
+    }
+
+    #[inline]
+    fn frame_mut(&mut self) -> &mut [u8] {
+        self.data_mut()
+    }
+
+    #[inline]
+    fn l4_checksum(&self) -> Checksum {
+        Mbuf::l4_checksum(self)
     }
 
     #[inline]
@@ -86,6 +107,7 @@ pub struct DpdkIo {
     ledger: WorkerLedger,
     rx: Vec<Option<RxQueue>>,
     tx: Vec<TxQueue>,
+    start: Instant,
 }
 
 impl DpdkIo {
@@ -103,6 +125,7 @@ impl DpdkIo {
             ledger: ledger.worker(worker)?,
             rx,
             tx,
+            start: Instant::now(),
         })
     }
 }
@@ -149,6 +172,10 @@ impl Io for DpdkIo {
     #[inline]
     fn take_back(&mut self, index: u32, owner: Owner) -> Option<Mbuf> {
         self.ledger.take_back(index, owner)
+    }
+
+    fn now_ms(&self) -> u64 {
+        u64::try_from(self.start.elapsed().as_millis()).unwrap_or(u64::MAX)
     }
 
     fn reclaim(&mut self, vport: NonZeroU16, from: u32, max: u32) -> Reclaimed {

@@ -1,7 +1,8 @@
 //! The switch.
 //!
 //! Read in this order: `worker` (the data path), `classify` and `egress` (what it decides by),
-//! `vport` (rings and what is held), `flow_table`, `command` (how the control thread talks to the
+//! `tables`, `key` and `flow_table` (who has claimed what), `fragments`, `vport` (rings and what is
+//! held), `command` (how the control thread talks to the
 //! workers), `control` (how stacks talk to the control thread), `run` (start and end).
 
 #![deny(unsafe_code)]
@@ -14,17 +15,23 @@ pub mod control;
 pub mod counters;
 pub mod egress;
 pub mod error;
+pub mod explain;
 pub mod flow_table;
+pub mod fragments;
 pub mod holder;
 pub mod io;
+pub mod key;
 pub mod nics;
 pub mod peer;
 pub mod plan;
+pub mod policy;
 pub mod queries;
 pub mod refusal;
 pub mod run;
 pub mod socket;
 pub mod stacks;
+pub mod tables;
+pub mod trace;
 pub mod verdict;
 pub mod vport;
 pub mod worker;

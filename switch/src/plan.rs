@@ -10,6 +10,7 @@ use wire::MacAddr;
 
 use crate::config::Config;
 use crate::error::{RunError, setup};
+use crate::fragments::WAITING;
 use crate::io::BURST;
 use crate::nics::Nic;
 
@@ -194,7 +195,7 @@ fn addresses(config: &Config, port: u8) -> Vec<kni_fallback::Cidr> {
 /// Enough for every descriptor, every worker's hands and caches, and every quota at once.
 fn needed_mbufs(config: &Config, workers: u32, ports: u32) -> u32 {
     let queues = ports * workers * (u32::from(config.rxd) + u32::from(config.txd));
-    let in_hand = u32::try_from(4 * BURST + STACK_BURST).unwrap_or(u32::MAX);
+    let in_hand = u32::try_from(4 * BURST + STACK_BURST + WAITING).unwrap_or(u32::MAX);
     let per_worker = 2 * CACHE + in_hand;
     let vports = u32::from(config.max_vports) + ports;
     let quotas = config.quota.saturating_mul(workers).saturating_mul(vports);

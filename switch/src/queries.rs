@@ -23,6 +23,13 @@ pub fn holder(peers: &[Peer], slot: u16) -> String {
     peer.map_or_else(|| format!("vport {slot}"), Peer::describe)
 }
 
+/// The name of the stack on a vport.
+pub fn stack_name(peers: &[Peer], slot: u16) -> Option<String> {
+    let mut stacks = peers.iter().filter_map(|peer| peer.stack.as_ref());
+    let stack = stacks.find(|stack| stack.slot == slot)?;
+    Some(stack.name.clone())
+}
+
 /// `msctl ports`
 pub fn ports(nics: &[Nic]) -> Vec<PortRow> {
     nics.iter().map(Nic::row).collect()
@@ -39,8 +46,7 @@ pub fn claims(control: &Control, from: u64) -> Reply {
         let peer = control.peers.iter().find(has_slot);
         ClaimRow {
             id,
-            protocol: claim.local.protocol,
-            local: claim.local.addr,
+            spec: claim.subject.spec,
             stack: peer
                 .and_then(|peer| Some(peer.stack.as_ref()?.name.clone()))
                 .unwrap_or_default(),
@@ -68,7 +74,7 @@ pub fn stacks(control: &Control, from: u16) -> Result<Reply, Stuck> {
             pid: peer.pid,
             uid: peer.uid,
             age_s: stack.since.elapsed().as_secs(),
-            claims: u32::try_from(control.claims.of(stack.slot).count()).unwrap_or(u32::MAX),
+            claims: u32::try_from(control.claims.count(stack.slot)).unwrap_or(u32::MAX),
             held: match counts.vports.get(&stack.slot) {
                 Some((_, held)) => *held,
                 None => control.ledger.lent_to(owner_of(stack.slot)),
@@ -172,6 +178,7 @@ fn port_stats(nic: &Nic, counters: &NicCounters) -> PortStats {
         to_host: counters.to_host,
         host_reasons: named(&HostReason::NAMES, &counters.host_reasons),
         rx_dropped: by_reason(&counters.dropped),
+        waiting: counters.waiting,
         copies: counters.copies,
         tx_packets: counters.tx_packets,
         tx_bytes: counters.tx_bytes,
@@ -186,13 +193,7 @@ fn port_stats(nic: &Nic, counters: &NicCounters) -> PortStats {
 fn vport_stats(control: &Control, slot: u16, counters: &VportCounters, held: u32) -> VportStats {
     let name = match control.nics.get(usize::from(slot)) {
         Some(nic) => nic.host.netdev().to_owned(),
-        None => control
-            .peers
-            .iter()
-            .filter_map(|peer| peer.stack.as_ref())
-            .find(|stack| stack.slot == slot)
-            .map(|stack| stack.name.clone())
-            .unwrap_or_default(),
+        None => stack_name(&control.peers, slot).unwrap_or_default(),
     };
     VportStats {
         slot,
@@ -204,6 +205,7 @@ fn vport_stats(control: &Control, slot: u16, counters: &VportCounters, held: u32
         tx_packets: counters.tx_packets,
         tx_bytes: counters.tx_bytes,
         tx_wire: counters.tx_wire,
+        tx_local: counters.tx_local,
         tx_full: counters.tx_full,
         tx_dropped: by_reason(&counters.tx_dropped),
         bad_entries: counters.bad_entries,

@@ -1,9 +1,8 @@
 //! A "no" to a client, with its reason.
 
 use std::fmt;
-use std::net::SocketAddr;
 
-use port_api::Protocol;
+use port_api::ClaimSpec;
 use port_api::protocol::Reply;
 
 /// Why a request is refused.
@@ -23,11 +22,8 @@ impl Refusal {
         }
     }
 
-    pub(crate) fn in_use(protocol: Protocol, addr: SocketAddr, holder: &str) -> Self {
-        Self::new(
-            libc::EADDRINUSE,
-            format!("{protocol} {addr} is in use by {holder}"),
-        )
+    pub(crate) fn in_use(spec: &ClaimSpec, holder: &str) -> Self {
+        Self::new(libc::EADDRINUSE, format!("{spec} is in use by {holder}"))
     }
 }
 

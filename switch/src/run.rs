@@ -18,7 +18,7 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use wire::MacAddr;
 
 use crate::claims::Claims;
-use crate::classify::{self, Tables};
+use crate::classify::{self, Broadcasts};
 use crate::config::Config;
 use crate::control::{Control, MEMZONE};
 use crate::error::{RunError, setup};
@@ -26,16 +26,18 @@ use crate::flow_table::Seed;
 use crate::io::DpdkIo;
 use crate::nics::Nic;
 use crate::plan::Plan;
+use crate::policy::Policy;
 use crate::socket::ControlSocket;
 use crate::stacks::Slots;
+use crate::tables::Tables;
 use crate::vport::Peer;
 use crate::worker::{NicSetup, Worker};
 use crate::workers::Workers;
 
 /// How long duplicate address detection may take before the switch serves without waiting.
 const ADDRESS_PATIENCE: Duration = Duration::from_secs(4);
-/// Ethernet header and one VLAN tag, in bytes.
-const FRAME_OVERHEAD: usize = 14 + 4;
+/// Ethernet header and two VLAN tags, in bytes.
+const FRAME_OVERHEAD: usize = 14 + 2 * 4;
 
 /// Runs the primary with EAL's arguments (program name first) until SIGTERM, SIGINT or SIGHUP.
 ///
@@ -48,6 +50,10 @@ pub fn run(eal_args: &[String], config: &Config) -> Result<(), RunError> {
         what: "signal handlers",
         source,
     })?;
+    let policy = match &config.policy {
+        Some(path) => Policy::read(path)?,
+        None => Policy::default(),
+    };
     // Dropped in reverse order: EAL's files go last.
     let eal = Eal::primary(eal_args)?;
     let default = || PathBuf::from(format!("/run/multistack/{}.sock", eal.file_prefix()));
@@ -82,7 +88,7 @@ pub fn run(eal_args: &[String], config: &Config) -> Result<(), RunError> {
             .ok_or_else(|| setup("two workers with one number"))?;
         let worker = Worker::new(
             io,
-            &nic_setups(&nics)?,
+            &nic_setups(&nics, config)?,
             Tables::new(config.max_claims, seed),
             plan.geometry.slots,
             region.doorbells(number.into()),
@@ -94,7 +100,7 @@ pub fn run(eal_args: &[String], config: &Config) -> Result<(), RunError> {
     let hosts = u16::try_from(nics.len()).map_err(|_| setup("too many ports"))?;
     let mut control = Control {
         slots: Slots::new(region.clone(), hosts, plan.limits),
-        claims: Claims::new(config.max_claims, seed, own_netns()?),
+        claims: Claims::new(config.max_claims, seed, own_netns()?, policy),
         listener: socket
             .listener
             .try_clone()
@@ -120,18 +126,40 @@ pub fn run(eal_args: &[String], config: &Config) -> Result<(), RunError> {
     result
 }
 
-fn nic_setups(nics: &[Nic]) -> Result<Vec<NicSetup>, RunError> {
+fn nic_setups(nics: &[Nic], config: &Config) -> Result<Vec<NicSetup>, RunError> {
     let setup = |(host, nic): (u16, &Nic)| {
         Ok(NicSetup {
             nic: classify::Nic {
                 id: nic.id,
                 mac: MacAddr(nic.port.mac()?),
+                broadcasts: broadcasts(config, nic.id)?,
             },
             host,
             max_frame: usize::from(nic.port.mtu()?) + FRAME_OVERHEAD,
         })
     };
     (0..).zip(nics).map(setup).collect()
+}
+
+/// The broadcast addresses of the host's subnets on a port (RFC 919); one of 31 bits or more has
+/// none (RFC 3021).
+fn broadcasts(config: &Config, port: u8) -> Result<Broadcasts, RunError> {
+    let mut broadcasts = Broadcasts::new();
+    let on_port = config.host_addrs.iter().filter(|addr| addr.port == port);
+    for addr in on_port {
+        if let IpAddr::V4(ip) = addr.cidr.addr()
+            && addr.cidr.prefix_len() < 31
+        {
+            let all_ones = ip.to_bits() | u32::MAX >> addr.cidr.prefix_len();
+            broadcasts.try_push(all_ones).map_err(|_| {
+                setup(format!(
+                    "--host-addr: {} IPv4 addresses per port are possible",
+                    broadcasts.capacity()
+                ))
+            })?;
+        }
+    }
+    Ok(broadcasts)
 }
 
 /// Puts the host's vports into service: slots 0 and up, in the order of the ports.

@@ -52,6 +52,16 @@ pub const fn owner_of(slot: u16) -> NonZeroU16 {
     NonZeroU16::MIN.saturating_add(slot)
 }
 
+/// A packet that a stack wants to send.
+pub struct Sent<B> {
+    /// The packet.
+    pub buf: B,
+    /// The NIC port that the stack names.
+    pub nic: u8,
+    /// The layer 4 checksum is left to the switch.
+    pub fill_checksum: bool,
+}
+
 /// Limits of a vport, per worker.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
@@ -129,6 +139,7 @@ impl Vport {
         io: &mut I,
         buf: I::Buf,
         nic: u8,
+        checksum: bool,
     ) -> Result<(), (I::Buf, DropReason)> {
         if self.held >= self.quota {
             return Err((buf, DropReason::Quota));
@@ -142,6 +153,7 @@ impl Vport {
             offset: lent.offset,
             len: lent.len,
             port: nic,
+            checksum,
         };
         self.rings.rx.stage(desc.pack());
         self.held += 1;
@@ -159,15 +171,14 @@ impl Vport {
         }
     }
 
-    /// Takes up to a burst of packets that the stack sends: each with the NIC port it names, its
-    /// bounds checked and nothing else. True if more wait.
+    /// Takes up to a burst of packets that the stack sends: their bounds checked and nothing else. True if more wait.
     ///
     /// # Errors
     /// [`Corrupt`]: the vport is to be shut.
     pub fn take_sent<I: Io>(
         &mut self,
         io: &mut I,
-        sent: &mut Bufs<(I::Buf, u8)>,
+        sent: &mut Bufs<Sent<I::Buf>>,
         freed: &mut Bufs<I::Buf>,
     ) -> Result<bool, Corrupt> {
         self.rings.tx.refresh()?;
@@ -185,7 +196,11 @@ impl Vport {
             self.counters.tx_packets += 1;
             self.counters.tx_bytes += u64::from(desc.len);
             if buf.set_frame(desc.offset, desc.len) {
-                sent.push((buf, desc.port));
+                sent.push(Sent {
+                    buf,
+                    nic: desc.port,
+                    fill_checksum: desc.checksum,
+                });
             } else {
                 self.drop_sent(DropReason::TxBounds);
                 freed.push(buf);

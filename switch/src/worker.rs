@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! round:  NIC  --rx_burst--> classify --> a vport's rx ring, the host's, or a drop
-//!         vports that rang  --tx ring--> egress check --> NIC, or a drop
+//!         vports that rang  --tx ring--> egress check --> NIC, another vport, or a drop
 //!         commands of the control thread
 //! ```
 //!
@@ -13,15 +13,21 @@ use arrayvec::ArrayVec;
 use crossbeam_channel::{Receiver, Sender, TryRecvError};
 use port_api::{Backoff, sharpen_sleeps};
 use ring::Doorbells;
+use wire::Origin;
 
-use crate::classify::{Nic, Tables, classify};
+use crate::classify::{Arrival, Nic, classify};
 use crate::command::{Answer, Command, Event};
 use crate::counters::NicCounters;
-use crate::egress::{self, Permit};
+use crate::egress::{self, Permit, Towards};
+use crate::fragments::{Fragments, WaitingRoom};
 use crate::io::{BURST, Buf, Bufs, Io};
+use crate::tables::Tables;
 use crate::verdict::{DropReason, HostReason, Verdict};
-use crate::vport::{Peer, Vport};
+use crate::vport::{Peer, Sent, Vport};
 
+mod fate;
+mod fragment;
+mod local;
 mod obey;
 
 use obey::Reclaim;
@@ -50,9 +56,9 @@ pub struct Channels {
 }
 
 /// A NIC port, as a worker is told of it.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct NicSetup {
-    /// Id and MAC.
+    /// What classification needs to know.
     pub nic: Nic,
     /// The host's vport behind this port.
     pub host: u16,
@@ -72,11 +78,14 @@ pub struct Worker<I: Io> {
     channels: Channels,
     backoff: Backoff,
     burst: Bufs<I::Buf>,
-    sent: Bufs<(I::Buf, u8)>,
+    sent: Bufs<Sent<I::Buf>>,
     freed: Bufs<I::Buf>,
     /// Vports that have got packets in this round.
     touched: Vec<u16>,
     reclaim: Option<Reclaim>,
+    rx_fragments: Fragments,
+    tx_fragments: Fragments,
+    waiting: WaitingRoom<I::Buf>,
     rounds: u64,
     busy_rounds: u64,
 }
@@ -93,7 +102,7 @@ impl<I: Io> Worker<I> {
         pure_poll: bool,
     ) -> Self {
         let nics = nics.iter().map(|setup| NicState {
-            nic: setup.nic,
+            nic: setup.nic.clone(),
             host: setup.host,
             max_frame: setup.max_frame,
             counters: NicCounters::default(),
@@ -103,7 +112,6 @@ impl<I: Io> Worker<I> {
         Self {
             io,
             nics: nics.collect(),
-            tables,
             vports: (0..slots).map(|_| None).collect(),
             pending: vec![0; doorbells.len()],
             doorbells,
@@ -114,6 +122,10 @@ impl<I: Io> Worker<I> {
             freed: Bufs::new(),
             touched: Vec::with_capacity(slots.into()),
             reclaim: None,
+            rx_fragments: Fragments::new(tables.seed()),
+            tx_fragments: Fragments::new(tables.seed()),
+            waiting: WaitingRoom::default(),
+            tables,
             rounds: 0,
             busy_rounds: 0,
         }
@@ -134,6 +146,7 @@ impl<I: Io> Worker<I> {
         self.rounds += 1;
         self.busy_rounds += u64::from(worked);
         self.continue_reclaim();
+        self.dismiss_late_fragments();
         match self.channels.commands.try_recv() {
             Ok(Command::Stop) | Err(TryRecvError::Disconnected) => return false,
             Ok(command) => self.obey(command),
@@ -171,14 +184,19 @@ impl<I: Io> Worker<I> {
         let mut bytes = 0;
         for buf in burst.drain(..) {
             bytes += buf.frame().len() as u64;
-            let state = &self.nics[nic];
-            match classify(buf.frame(), state.nic, &self.tables) {
-                Verdict::Vport(slot) => self.deliver(nic, slot, buf),
+            let arrival = Arrival {
+                frame: buf.frame(),
+                origin: Origin::Wire,
+                checksum: buf.l4_checksum(),
+            };
+            match classify(&arrival, &self.nics[nic].nic, &self.tables, &mut ()) {
+                Verdict::Vport { slot, checksum } => self.deliver(nic, slot, checksum, buf),
                 Verdict::Host(reason) => self.deliver_to_host(nic, reason, buf),
-                Verdict::HostAndAskers(addr) => {
-                    self.copy_to_askers(nic, addr, &buf);
-                    self.deliver_to_host(nic, HostReason::Neighbour, buf);
+                Verdict::HostAndCopies(reason, copies) => {
+                    self.copy_to(nic, &copies, None, buf.frame());
+                    self.deliver_to_host(nic, reason, buf);
                 }
+                Verdict::Fragment(of) => self.receive_fragment(nic, &of, buf),
                 Verdict::Drop(reason) => self.drop_received(nic, reason, buf),
             }
         }
@@ -186,18 +204,24 @@ impl<I: Io> Worker<I> {
         let counters = &mut self.nics[nic].counters;
         counters.rx_packets += received as u64;
         counters.rx_bytes += bytes;
+        self.publish();
+        true
+    }
+
+    /// Shows the stacks what has come for them.
+    #[inline]
+    fn publish(&mut self) {
         for slot in self.touched.drain(..) {
             if let Some(vport) = &mut self.vports[usize::from(slot)] {
                 vport.publish();
             }
         }
-        true
     }
 
     #[inline]
-    fn deliver(&mut self, nic: usize, slot: u16, buf: I::Buf) {
+    fn deliver(&mut self, nic: usize, slot: u16, checksum: bool, buf: I::Buf) {
         let len = buf.frame().len() as u64;
-        match self.stage(nic, slot, buf) {
+        match self.stage(nic, slot, checksum, buf) {
             Ok(vport) => {
                 vport.counters.rx_packets += 1;
                 vport.counters.rx_bytes += len;
@@ -212,7 +236,7 @@ impl<I: Io> Worker<I> {
         self.nics[nic].counters.host_reasons[reason as usize] += 1;
         let slot = self.nics[nic].host;
         let len = buf.frame().len() as u64;
-        match self.stage(nic, slot, buf) {
+        match self.stage(nic, slot, false, buf) {
             Ok(vport) => {
                 vport.counters.rx_packets += 1;
                 vport.counters.rx_bytes += len;
@@ -228,6 +252,7 @@ impl<I: Io> Worker<I> {
         &mut self,
         nic: usize,
         slot: u16,
+        checksum: bool,
         buf: I::Buf,
     ) -> Result<&mut Vport, (I::Buf, DropReason)> {
         let Some(vport) = &mut self.vports[usize::from(slot)] else {
@@ -243,33 +268,8 @@ impl<I: Io> Worker<I> {
         if vport.shut {
             return Err((buf, DropReason::VportShut));
         }
-        vport.stage(&mut self.io, buf, self.nics[nic].nic.id)?;
+        vport.stage(&mut self.io, buf, self.nics[nic].nic.id, checksum)?;
         Ok(vport)
-    }
-
-    /// Copies an answer about a neighbour to the stacks that asked. At most one copy per question.
-    #[cold]
-    fn copy_to_askers(&mut self, nic: usize, addr: std::net::IpAddr, buf: &I::Buf) {
-        for at in 0..self.tables.on_address(addr).len() {
-            let slot = self.tables.on_address(addr)[at];
-            let Some(vport) = &mut self.vports[usize::from(slot)] else {
-                continue;
-            };
-            if !vport.wants_answer() {
-                continue;
-            }
-            let Some(copy) = self.io.copy(buf.frame()) else {
-                continue;
-            };
-            match self.stage(nic, slot, copy) {
-                Ok(vport) => {
-                    vport.counters.rx_copies += 1;
-                    self.nics[nic].counters.copies += 1;
-                }
-                // The original is accounted for with the host: a copy is not counted as dropped.
-                Err((copy, _)) => self.discard(copy),
-            }
-        }
     }
 
     #[cold]
@@ -304,6 +304,7 @@ impl<I: Io> Worker<I> {
                 worked |= self.serve(word * 64 + bit);
             }
         }
+        self.publish();
         worked
     }
 
@@ -325,53 +326,80 @@ impl<I: Io> Worker<I> {
         }
         let mut sent = std::mem::take(&mut self.sent);
         let worked = !sent.is_empty();
-        for (buf, nic_id) in sent.drain(..) {
-            self.send(slot, nic_id, buf);
+        for sent in sent.drain(..) {
+            self.send(slot, sent);
         }
         self.sent = sent;
         worked
     }
 
     #[inline]
-    fn send(&mut self, slot: usize, nic_id: u8, buf: I::Buf) {
-        let Some(vport) = &mut self.vports[slot] else {
-            return self.discard(buf);
+    fn send(&mut self, slot: usize, mut sent: Sent<I::Buf>) {
+        let (nic, permit) = match self.permit(slot, &mut sent) {
+            Ok(permitted) => permitted,
+            Err(reason) => return self.drop_sent(slot, reason, sent.buf),
         };
-        let checked = match &vport.peer {
-            Peer::Host { nic, .. } => Ok((*nic, Permit::Packet)),
-            Peer::Stack => {
-                let at = self.nics.iter().position(|state| state.nic.id == nic_id);
-                at.ok_or(DropReason::TxPort).and_then(|at| {
-                    let nic = self.nics[at].nic;
-                    let permit = egress::check(buf.frame(), nic, vport.slot, &self.tables)?;
-                    Ok((at, permit))
-                })
-            }
-        };
-        let within = checked.and_then(|(nic, permit)| {
-            let fits = buf.frame().len() <= self.nics[nic].max_frame;
-            fits.then_some((nic, permit)).ok_or(DropReason::TxBounds)
-        });
-        match within {
-            Ok((nic, permit)) => {
-                if permit == Permit::Question {
-                    vport.asked();
-                }
-                let from = (
-                    vport.slot,
-                    u16::try_from(buf.frame().len()).unwrap_or(u16::MAX),
-                );
-                if self.nics[nic].tx.is_full() {
-                    self.flush(nic);
-                }
-                self.nics[nic].tx.push(buf);
-                self.nics[nic].tx_from.push(from);
-            }
-            Err(reason) => {
-                vport.drop_sent(reason);
-                self.discard(buf);
-            }
+        if permit == Permit::Question
+            && let Some(vport) = &mut self.vports[slot]
+        {
+            vport.asked();
         }
+        match egress::towards(sent.buf.frame(), &self.nics[nic].nic) {
+            Towards::Wire => {}
+            Towards::Both => self.copy_locally(slot, nic, sent.buf.frame()),
+            Towards::Local => return self.switch_locally(slot, nic, sent.buf),
+        }
+        self.queue(slot, nic, sent.buf);
+    }
+
+    /// Whether a vport may send a packet, and through which NIC. What the host's kernel sends is
+    /// checked for its length only.
+    #[inline]
+    fn permit(
+        &mut self,
+        slot: usize,
+        sent: &mut Sent<I::Buf>,
+    ) -> Result<(usize, Permit), DropReason> {
+        let vport = self.vports[slot].as_ref().ok_or(DropReason::VportShut)?;
+        let (nic, permit) = match &vport.peer {
+            Peer::Host { nic, .. } => (*nic, Permit::Packet),
+            Peer::Stack => {
+                let at = self.nics.iter().position(|state| state.nic.id == sent.nic);
+                let at = at.ok_or(DropReason::TxPort)?;
+                if sent.fill_checksum {
+                    local::fill_checksum(sent.buf.frame_mut());
+                }
+                let (frame, nic) = (sent.buf.frame(), &self.nics[at].nic);
+                let permit = egress::check(frame, nic, vport.slot, &self.tables, &mut ())?;
+                (at, permit)
+            }
+        };
+        if sent.buf.frame().len() > self.nics[nic].max_frame {
+            return Err(DropReason::TxBounds);
+        }
+        if let Permit::Fragment(fragment, vlan) = &permit {
+            self.permit_fragment(slot, nic, fragment, *vlan)?;
+        }
+        Ok((nic, permit))
+    }
+
+    #[inline]
+    fn queue(&mut self, slot: usize, nic: usize, buf: I::Buf) {
+        let fit = |number| u16::try_from(number).unwrap_or(u16::MAX);
+        let from = (fit(slot), fit(buf.frame().len()));
+        if self.nics[nic].tx.is_full() {
+            self.flush(nic);
+        }
+        self.nics[nic].tx.push(buf);
+        self.nics[nic].tx_from.push(from);
+    }
+
+    #[cold]
+    fn drop_sent(&mut self, slot: usize, reason: DropReason, buf: I::Buf) {
+        if let Some(vport) = &mut self.vports[slot] {
+            vport.drop_sent(reason);
+        }
+        self.discard(buf);
     }
 
     /// Hands what has collected for a NIC to it, and counts what it took.

@@ -36,7 +36,7 @@ fn a_client_of_another_version_is_told_and_turned_away() {
         version: VERSION + 1,
         client: "tomorrow's stack".to_owned(),
     };
-    conn.send(&hello, None).unwrap();
+    conn.send(&hello, &[]).unwrap();
     let Reply::Hello(greeting) = conn.recv::<Reply>().unwrap().message else {
         panic!("no greeting");
     };
@@ -64,7 +64,7 @@ fn a_switch_of_another_version_is_refused_with_both_versions_named() {
             file_prefix: String::new(),
             pid: 1,
         };
-        conn.send(&Reply::Hello(greeting), None).unwrap();
+        conn.send(&Reply::Hello(greeting), &[]).unwrap();
     });
     let error = Client::connect(&bed.socket, "e2e").unwrap_err().to_string();
     assert!(error.contains(&format!("{VERSION}")), "{error}");
@@ -91,13 +91,13 @@ fn nonsense_ends_only_its_own_connection() {
         while recv(&socket, &mut answer[..], RecvFlags::empty()).is_ok_and(|(len, _)| len > 0) {}
     }
     let early = Connection::new(dial(&bed.socket));
-    early.send(&Request::Ports, None).unwrap();
+    early.send(&Request::Ports, &[]).unwrap();
     assert!(matches!(
         early.recv::<Reply>().unwrap().message,
         Reply::Refused { .. }
     ));
     assert!(is_closed(&early.recv::<Reply>()));
-    let reply = bystander.call(&Request::Ports, None).unwrap();
+    let reply = bystander.call(&Request::Ports, &[]).unwrap();
     assert!(matches!(reply, Reply::Ports { .. }));
     assert!(bed.switch().is_running());
     bed.finish();
@@ -111,14 +111,14 @@ fn a_client_that_never_reads_holds_up_no_one() {
         version: VERSION,
         client: "deaf".to_owned(),
     };
-    deaf.send(&hello, None).unwrap();
+    deaf.send(&hello, &[]).unwrap();
     // Until the switch cuts it off: it must not wait for us to read.
     let mut sent = 0;
-    while sent < 100_000 && deaf.send(&Request::Stats { from: 0 }, None).is_ok() {
+    while sent < 100_000 && deaf.send(&Request::Stats { from: 0 }, &[]).is_ok() {
         sent += 1;
     }
     assert!(sent < 100_000, "it was never cut off");
     let other = Client::connect(&bed.socket, "other").unwrap();
-    assert!(other.call(&Request::Ports, None).is_ok());
+    assert!(other.call(&Request::Ports, &[]).is_ok());
     bed.finish();
 }

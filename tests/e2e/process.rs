@@ -23,6 +23,7 @@ pub fn eventually(what: &str, condition: impl FnMut() -> bool) {
 /// Polls until `condition` holds, or `limit` is over: then false.
 pub fn within(limit: Duration, mut condition: impl FnMut() -> bool) -> bool {
     let start = Instant::now();
+    let mut pause = Duration::from_millis(1);
     loop {
         if condition() {
             return true;
@@ -30,7 +31,8 @@ pub fn within(limit: Duration, mut condition: impl FnMut() -> bool) -> bool {
         if start.elapsed() > limit {
             return false;
         }
-        thread::sleep(Duration::from_millis(20));
+        thread::sleep(pause);
+        pause = (pause * 2).min(Duration::from_millis(20));
     }
 }
 
@@ -73,6 +75,15 @@ impl Process {
 
     pub fn stdout(&self) -> String {
         self.stdout.lock().unwrap().clone()
+    }
+
+    /// Whole lines that it has printed since `at`, which is moved on behind them.
+    pub fn new_lines(&self, at: &mut usize) -> Vec<String> {
+        let stdout = self.stdout.lock().unwrap();
+        let new = &stdout[*at..];
+        let whole = &new[..new.rfind('\n').map_or(0, |end| end + 1)];
+        *at += whole.len();
+        whole.lines().map(str::to_owned).collect()
     }
 
     pub fn stderr(&self) -> String {

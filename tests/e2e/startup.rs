@@ -71,6 +71,7 @@ fn bad_arguments() {
             "a-name-that-is-too-long",
         ),
         (null(&["--config", "/no/such/file"]), "/no/such/file"),
+        (null(&["--policy", "/no/such/file"]), "/no/such/file"),
     ];
     for (mut command, expected) in cases {
         fails(&bed, &mut command, expected);
@@ -91,6 +92,29 @@ fn bad_config_files() {
     for (text, expected) in cases {
         fs::write(&path, text).unwrap();
         let app = ["--config", path.to_str().unwrap()];
+        fails(&bed, &mut switch(&bed, "0-1", &NULL, &app), expected);
+    }
+}
+
+#[test]
+fn bad_policy_files() {
+    let bed = Testbed::without_switch();
+    let path = bed.dir.join("policy.toml");
+    let cases = [
+        ("[[rule]]\naction = \"perhaps\"\n", "line 2"),
+        (
+            "[[rule]]\naction = \"allow\"\nports = [\"9-7\"]\n",
+            "line 3",
+        ),
+        (
+            "[[rule]]\naction = \"allow\"\naddress = [\"10.0.0.0/8\"]\n",
+            "line 3",
+        ),
+        ("rule = 1\n", "line 1"),
+    ];
+    for (text, expected) in cases {
+        fs::write(&path, text).unwrap();
+        let app = ["--policy", path.to_str().unwrap()];
         fails(&bed, &mut switch(&bed, "0-1", &NULL, &app), expected);
     }
 }

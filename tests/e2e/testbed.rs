@@ -7,7 +7,7 @@ use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use port_api::protocol::{ClaimRow, PoolStats, PortRow, StackRow, Stats, VportStats};
+use port_api::protocol::{ClaimRow, PoolStats, PortRow, StackRow, Stats, Traced, VportStats};
 use rustix::process::Signal;
 use serde_json::Value;
 
@@ -108,6 +108,10 @@ impl Testbed {
         let offloads = "-K msx1 tx off rx off tso off gso off gro off";
         let offloads: Vec<_> = offloads.split(' ').collect();
         self.client.run("ethtool", &offloads);
+        for (netns, netdev) in [(&self.host, "msx0"), (&self.client, "msx1")] {
+            // Tags stay in the frames, as on a wire.
+            netns.run("ethtool", &["-K", netdev, "rxvlan", "off", "txvlan", "off"]);
+        }
         self.client.ip(&format!("addr add {CLIENT_V4}/24 dev msx1"));
         self.client
             .ip(&format!("addr add {CLIENT_V6}/64 dev msx1 nodad"));
@@ -193,41 +197,50 @@ impl Testbed {
         echo
     }
 
-    /// What `msctl WHAT --json` prints.
+    /// What `msctl ARGS --json` prints.
     #[track_caller]
-    fn msctl(&self, what: &str) -> Value {
+    fn msctl(&self, args: &[&str]) -> Value {
         let output = Command::new(program("msctl"))
             .arg("--socket")
             .arg(&self.socket)
-            .args([what, "--json"])
+            .args(args)
+            .arg("--json")
             .output()
             .expect("msctl");
         let stderr = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success(), "msctl {what}: {stderr}");
-        assert_eq!(stderr, "", "msctl {what}");
+        assert!(output.status.success(), "msctl {args:?}: {stderr}");
+        assert_eq!(stderr, "", "msctl {args:?}");
         serde_json::from_slice(&output.stdout).expect("JSON")
+    }
+
+    /// What `msctl trace` says of a frame.
+    #[track_caller]
+    pub fn trace(&self, args: &[&str]) -> Traced {
+        let args = [&["trace"], args].concat();
+        serde_json::from_value(self.msctl(&args)).expect("a trace")
     }
 
     #[track_caller]
     pub fn port(&self) -> PortRow {
-        let mut ports: Vec<PortRow> = serde_json::from_value(self.msctl("ports")).expect("ports");
+        let mut ports: Vec<PortRow> =
+            serde_json::from_value(self.msctl(&["ports"])).expect("ports");
         assert_eq!(ports.len(), 1);
         ports.remove(0)
     }
 
     #[track_caller]
     pub fn stacks(&self) -> Vec<StackRow> {
-        serde_json::from_value(self.msctl("stacks")).expect("stacks")
+        serde_json::from_value(self.msctl(&["stacks"])).expect("stacks")
     }
 
     #[track_caller]
     pub fn claims(&self) -> Vec<ClaimRow> {
-        serde_json::from_value(self.msctl("claims")).expect("claims")
+        serde_json::from_value(self.msctl(&["claims"])).expect("claims")
     }
 
     #[track_caller]
     pub fn stats(&self) -> Stats {
-        serde_json::from_value(self.msctl("stats")).expect("stats")
+        serde_json::from_value(self.msctl(&["stats"])).expect("stats")
     }
 
     /// The counters of the vport of this name.

@@ -5,9 +5,20 @@
 //! buffer's content is then unspecified, if the buffer is too small, the packet would not fit
 //! the 16 bits of an IP length, or the two ends are of different address families.
 
+mod fragment;
+mod icmp;
+mod neighbor;
+mod sctp;
+mod tag;
+
 use core::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use crate::{ARP_REQUEST, Arp, MacAddr, arp, checksum, ethertype, proto};
+
+pub use fragment::fragment;
+pub use icmp::{Icmp, quote};
+pub use sctp::Sctp;
+pub use tag::{insert_tag, tag};
 
 /// TTL or hop limit of what is built: RFC 1340's recommended default.
 const HOP_LIMIT: u8 = 64;
@@ -24,6 +35,9 @@ pub struct Eth {
     /// Source address.
     pub src: MacAddr,
 }
+
+/// IP source and destination.
+type Ends = (IpAddr, IpAddr);
 
 /// A UDP packet over IPv4 or IPv6.
 #[derive(Clone, Copy, Debug)]
@@ -42,7 +56,7 @@ impl Udp<'_> {
     /// Builds the frame. See the [module](self).
     pub fn write(&self, buf: &mut [u8]) -> Option<usize> {
         let len = UDP_LEN + self.payload.len();
-        let (end, segment) = ip(buf, self.eth, self.src, self.dst, proto::UDP, len)?;
+        let (end, segment) = ip(buf, self.eth, self.ends(), proto::UDP, len)?;
         let (header, payload) = segment.split_first_chunk_mut::<UDP_LEN>()?;
         header[0..2].copy_from_slice(&self.src.port().to_be_bytes());
         header[2..4].copy_from_slice(&self.dst.port().to_be_bytes());
@@ -50,12 +64,16 @@ impl Udp<'_> {
         header[6..8].fill(0);
         payload.copy_from_slice(self.payload);
         // RFC 768: a computed zero is sent as all ones; zero means no checksum.
-        let sum = match l4_checksum(self.src, self.dst, proto::UDP, segment)? {
+        let sum = match l4_checksum(self.ends(), proto::UDP, segment)? {
             0 => u16::MAX,
             sum => sum,
         };
         segment.get_mut(6..8)?.copy_from_slice(&sum.to_be_bytes());
         Some(end)
+    }
+
+    fn ends(&self) -> Ends {
+        (self.src.ip(), self.dst.ip())
     }
 }
 
@@ -98,7 +116,7 @@ impl Tcp<'_> {
     /// Builds the frame. See the [module](self).
     pub fn write(&self, buf: &mut [u8]) -> Option<usize> {
         let len = TCP_LEN + self.payload.len();
-        let (end, segment) = ip(buf, self.eth, self.src, self.dst, proto::TCP, len)?;
+        let (end, segment) = ip(buf, self.eth, self.ends(), proto::TCP, len)?;
         let (header, payload) = segment.split_first_chunk_mut::<TCP_LEN>()?;
         header[0..2].copy_from_slice(&self.src.port().to_be_bytes());
         header[2..4].copy_from_slice(&self.dst.port().to_be_bytes());
@@ -109,9 +127,13 @@ impl Tcp<'_> {
         header[14..16].copy_from_slice(&self.window.to_be_bytes());
         header[16..20].fill(0);
         payload.copy_from_slice(self.payload);
-        let sum = l4_checksum(self.src, self.dst, proto::TCP, segment)?;
+        let sum = l4_checksum(self.ends(), proto::TCP, segment)?;
         segment.get_mut(16..18)?.copy_from_slice(&sum.to_be_bytes());
         Some(end)
+    }
+
+    fn ends(&self) -> Ends {
+        (self.src.ip(), self.dst.ip())
     }
 }
 
@@ -158,16 +180,9 @@ pub fn arp_request(
 
 /// Writes the Ethernet and IP headers for a segment of `len` bytes. Returns the frame's length
 /// and the segment's place.
-fn ip(
-    buf: &mut [u8],
-    eth: Eth,
-    src: SocketAddr,
-    dst: SocketAddr,
-    proto: u8,
-    len: usize,
-) -> Option<(usize, &mut [u8])> {
+fn ip(buf: &mut [u8], eth: Eth, ends: Ends, proto: u8, len: usize) -> Option<(usize, &mut [u8])> {
     let (header, rest) = buf.split_first_chunk_mut::<ETHERNET_LEN>()?;
-    match (src.ip(), dst.ip()) {
+    match ends {
         (IpAddr::V4(src), IpAddr::V4(dst)) => {
             ethernet_header(header, eth, ethertype::IPV4);
             let (ip, rest) = rest.split_first_chunk_mut::<20>()?;
@@ -202,8 +217,8 @@ fn ethernet_header(header: &mut [u8; ETHERNET_LEN], eth: Eth, ethertype: u16) {
     header[12..14].copy_from_slice(&ethertype.to_be_bytes());
 }
 
-fn l4_checksum(src: SocketAddr, dst: SocketAddr, proto: u8, segment: &[u8]) -> Option<u16> {
-    match (src.ip(), dst.ip()) {
+fn l4_checksum(ends: Ends, proto: u8, segment: &[u8]) -> Option<u16> {
+    match ends {
         (IpAddr::V4(src), IpAddr::V4(dst)) => Some(checksum::l4_v4(src, dst, proto, segment)),
         (IpAddr::V6(src), IpAddr::V6(dst)) => Some(checksum::l4_v6(src, dst, proto, segment)),
         _ => None,

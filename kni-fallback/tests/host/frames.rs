@@ -2,7 +2,7 @@
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
-use wire::{Arp, MacAddr, NdKind, Other, Parsed, checksum, emit, ethertype, parse, proto};
+use wire::{Arp, Body, MacAddr, NdKind, Origin, Other, checksum, emit, ethertype, parse, proto};
 
 use crate::common::{MAC, PEER_MAC};
 
@@ -18,6 +18,14 @@ pub fn arp_request() -> Vec<u8> {
     frame
 }
 
+/// What is in a frame that has no ports.
+fn carried(frame: &[u8]) -> Option<Other> {
+    match parse(frame, Origin::Wire).ok()?.body {
+        Body::Other(other) => Some(other),
+        _ => None,
+    }
+}
+
 pub fn is_arp_reply(frame: &[u8]) -> bool {
     let reply = Arp {
         op: wire::ARP_REPLY,
@@ -26,7 +34,7 @@ pub fn is_arp_reply(frame: &[u8]) -> bool {
         target_mac: PEER_MAC,
         target_ip: PEER_IP,
     };
-    parse(frame) == Ok(Parsed::Other(Other::Arp(reply)))
+    carried(frame) == Some(Other::Arp(reply))
 }
 
 /// An ICMP echo request (RFC 792) to the host, with `payload` bytes.
@@ -46,11 +54,11 @@ pub fn ping(payload: usize) -> Vec<u8> {
 
 /// Whether `frame` is the answer to [`ping`]`(payload)`.
 pub fn is_pong(frame: &[u8], payload: usize) -> bool {
-    let Ok(Parsed::Other(Other::Icmp(icmp))) = parse(frame) else {
+    let Some(Other::Icmp(icmp)) = carried(frame) else {
         return false;
     };
     let message = &frame[icmp.l4_offset.into()..icmp.end.into()];
-    (icmp.src, icmp.dst, icmp.kind) == (HOST_IP, PEER_IP, 0)
+    (icmp.src, icmp.dst, icmp.kind) == (HOST_IP.into(), PEER_IP.into(), 0)
         && checksum::internet(message) == 0
         && message[4..8] == [0x12, 0x34, 0, 1]
         && message[8..] == vec![0xa5; payload]
@@ -74,7 +82,7 @@ pub fn solicitation() -> Vec<u8> {
 }
 
 pub fn is_advertisement(frame: &[u8]) -> bool {
-    let Ok(Parsed::Other(Other::Neighbor(nd))) = parse(frame) else {
+    let Some(Other::Neighbor(nd)) = carried(frame) else {
         return false;
     };
     nd.kind == NdKind::Advertisement && nd.src == HOST_IP6 && nd.dst == PEER_IP6

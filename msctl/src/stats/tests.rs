@@ -14,7 +14,8 @@ fn reading() -> Stats {
             rx_packets: 1000,
             rx_bytes: 60_000,
             to_vports: 900,
-            to_host: 88,
+            to_host: 86,
+            waiting: 2,
             rx_dropped: by(&[("ring-full", 10), ("runt", 2)]),
             tx_packets: 500,
             tx_bytes: 30_000,
@@ -28,9 +29,10 @@ fn reading() -> Stats {
             rx_packets: 900,
             rx_bytes: 54_000,
             rx_dropped: by(&[("ring-full", 10)]),
-            tx_packets: 510,
+            tx_packets: 514,
             tx_bytes: 30_600,
             tx_wire: 500,
+            tx_local: 4,
             tx_full: 3,
             tx_dropped: by(&[("tx-foreign", 7)]),
             bad_entries: 5,
@@ -63,11 +65,11 @@ fn line<'a>(text: &'a str, start: &[&str]) -> Vec<&'a str> {
 #[test]
 fn totals() {
     let expected = "\
-PORT  NAME         RX-PKTS  RX-BYTES  TO-VPORTS  TO-HOST  RX-DROPS  TX-PKTS  TX-BYTES  TX-DROPS  NIC-MISSED
-   0  net_af_xdp0     1000     60000        900       88        12      500     30000         3           4
+PORT  NAME         RX-PKTS  RX-BYTES  TO-VPORTS  TO-HOST  WAITING  RX-DROPS  TX-PKTS  TX-BYTES  TX-DROPS  NIC-MISSED
+   0  net_af_xdp0     1000     60000        900       86        2        12      500     30000         3           4
 
-VPORT  NAME  RX-PKTS  RX-BYTES  RX-DROPS  TX-PKTS  TX-BYTES  TX-WIRE  TX-DROPS  HELD
-    1  http      900     54000        10      510     30600      500        10   128
+VPORT  NAME  RX-PKTS  RX-BYTES  RX-DROPS  TX-PKTS  TX-BYTES  TX-WIRE  TX-LOCAL  TX-DROPS  HELD
+    1  http      900     54000        10      514     30600      500         4        10   128
 
 AT       NAME         DIR  REASON       DROPS
 port 0   net_af_xdp0  rx   ring-full       10
@@ -110,11 +112,11 @@ fn with_an_earlier_reading_flows_are_rates_and_drops_are_totals() {
     );
     assert_eq!(
         line(&text, &["0", "net_af_xdp0"])[2..],
-        ["150", "9000", "100", "0", "112", "0", "0", "3", "4"]
+        ["150", "9000", "100", "0", "2", "112", "0", "0", "3", "4"]
     );
     assert_eq!(
         line(&text, &["1", "http"])[2..],
-        ["0", "0", "10", "25", "0", "25", "10", "128"]
+        ["0", "0", "10", "25", "0", "25", "0", "10", "128"]
     );
     assert_eq!(
         line(&text, &["port", "0", "net_af_xdp0", "rx", "runt"])[5],

@@ -1,11 +1,11 @@
 //! What `msctl` lists: ports, stacks, claims, counters.
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
-use super::Protocol;
+use super::ClaimSpec;
 
 /// A NIC port.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -67,10 +67,9 @@ pub struct StackRow {
 pub struct ClaimRow {
     /// Its number.
     pub id: u64,
-    /// TCP or UDP.
-    pub protocol: Protocol,
-    /// Local address and port.
-    pub local: SocketAddr,
+    /// What is claimed.
+    #[serde(flatten)]
+    pub spec: ClaimSpec,
     /// The stack's name.
     pub stack: String,
     /// The stack's vport.
@@ -97,7 +96,7 @@ pub struct Stats {
     pub workers: Vec<WorkerStats>,
 }
 
-/// A port's packets. `rx_packets = to_vports + to_host + sum(rx_dropped)` at any moment.
+/// A port's packets. `rx_packets = to_vports + to_host + waiting + sum(rx_dropped)` at any moment.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PortStats {
     /// DPDK port id.
@@ -117,7 +116,11 @@ pub struct PortStats {
     pub host_reasons: ByReason,
     /// Not given to anyone.
     pub rx_dropped: ByReason,
-    /// Copies of ARP and ND answers given to stacks beside the host's original.
+    /// Fragments that wait for the first one of their packet.
+    #[serde(default)]
+    pub waiting: u64,
+    /// Copies given to stacks beside the host's original: of ARP and neighbour discovery, of
+    /// multicast and broadcast.
     pub copies: u64,
     /// Packets that the NIC has taken.
     pub tx_packets: u64,
@@ -143,11 +146,12 @@ impl PortStats {
         i128::from(self.rx_packets)
             - i128::from(self.to_vports)
             - i128::from(self.to_host)
+            - i128::from(self.waiting)
             - i128::from(dropped)
     }
 }
 
-/// A vport's packets. `tx_packets = tx_wire + tx_full + sum(tx_dropped)` at any moment.
+/// A vport's packets. `tx_packets = tx_wire + tx_local + tx_full + sum(tx_dropped)` at any moment.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct VportStats {
     /// The vport.
@@ -160,7 +164,7 @@ pub struct VportStats {
     pub rx_bytes: u64,
     /// Meant for this vport, and dropped.
     pub rx_dropped: ByReason,
-    /// Copies (ARP, ND) put into `rx` rings, not counted in `rx_packets`.
+    /// Copies (ARP, ND, multicast, broadcast) put into `rx` rings, not counted in `rx_packets`.
     pub rx_copies: u64,
     /// Packets taken from `tx` rings.
     pub tx_packets: u64,
@@ -168,9 +172,12 @@ pub struct VportStats {
     pub tx_bytes: u64,
     /// Passed on to a NIC, which took them.
     pub tx_wire: u64,
+    /// Passed on to another vport.
+    #[serde(default)]
+    pub tx_local: u64,
     /// Passed on to a NIC, which had no room.
     pub tx_full: u64,
-    /// Refused.
+    /// Refused, or dropped on the way to another vport.
     pub tx_dropped: ByReason,
     /// Ring entries that made no sense, and were ignored.
     pub bad_entries: u64,
@@ -184,6 +191,7 @@ impl VportStats {
         let dropped: u64 = self.tx_dropped.values().sum();
         i128::from(self.tx_packets)
             - i128::from(self.tx_wire)
+            - i128::from(self.tx_local)
             - i128::from(self.tx_full)
             - i128::from(dropped)
     }

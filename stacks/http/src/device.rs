@@ -7,6 +7,8 @@ use smoltcp::phy::{self, DeviceCapabilities, Medium};
 use smoltcp::time::Instant;
 use smoltcp::wire::ETHERNET_HEADER_LEN;
 
+use crate::path_mtu::{self, PathMtu};
+
 /// The longest frame of an Ethernet without jumbo frames, in bytes.
 const ETHERNET_FRAME: usize = 1500 + ETHERNET_HEADER_LEN;
 
@@ -20,7 +22,9 @@ pub struct RingDevice<P> {
     rx: Burst,
     seen: usize,
     tx: Transmit,
+    /// The link's.
     max_frame: usize,
+    path_mtu: PathMtu,
 }
 
 /// Frames on their way out.
@@ -50,7 +54,16 @@ impl<P: DerefMut<Target = RingPort>> RingDevice<P> {
                 lost: vec![0; max_frame],
             },
             max_frame,
+            path_mtu: PathMtu::default(),
         }
+    }
+
+    /// Takes over what routers have said of the MTU on the way to peers, and forgets it again after
+    /// some minutes. True if frames have another size from now on:
+    /// [`Server::renew`](crate::Server::renew) is to follow.
+    pub fn adapt(&mut self, now: Instant) -> bool {
+        self.path_mtu
+            .adapt(self.max_frame - ETHERNET_HEADER_LEN, now)
     }
 
     /// The vport. Frames are to be left to the device.
@@ -112,6 +125,9 @@ impl<P: DerefMut<Target = RingPort>> phy::Device for RingDevice<P> {
         self.make_room();
         let packet = self.rx.get(self.seen)?;
         self.seen += 1;
+        if let Some(mtu) = path_mtu::told_by(packet.data()) {
+            self.path_mtu.hear(mtu);
+        }
         Some((RxToken(packet), TxToken(&mut self.tx)))
     }
 
@@ -122,7 +138,9 @@ impl<P: DerefMut<Target = RingPort>> phy::Device for RingDevice<P> {
     fn capabilities(&self) -> DeviceCapabilities {
         let mut capabilities = DeviceCapabilities::default();
         capabilities.medium = Medium::Ethernet;
-        capabilities.max_transmission_unit = self.max_frame;
+        let on_the_way = self.path_mtu.get().map(|mtu| mtu + ETHERNET_HEADER_LEN);
+        capabilities.max_transmission_unit =
+            on_the_way.map_or(self.max_frame, |frame| frame.min(self.max_frame));
         capabilities
     }
 }

@@ -10,7 +10,7 @@ use std::time;
 
 use clap::Parser;
 use port_api::protocol::PortRow;
-use port_api::{Claim, Protocol, Vport};
+use port_api::{Claim, ClaimSpec, Protocol, Vport};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use smoltcp::time::Instant;
 use smoltcp::wire::{EthernetAddress, IpCidr};
@@ -23,7 +23,8 @@ struct Args {
     /// Control socket of the switch
     #[arg(long, value_name = "PATH", default_value = "/run/multistack/rte.sock")]
     socket: PathBuf,
-    /// Address and TCP port to serve, one of the host's; repeatable
+    /// Address and TCP port to serve; repeatable. An address that the host does not have becomes
+    /// wholly this stack's, ARP and ping included, and takes --prefix-len
     #[arg(long = "addr", value_name = "IP:PORT", required = true)]
     addrs: Vec<SocketAddr>,
     /// Directory to serve
@@ -62,6 +63,13 @@ fn run(args: &Args) -> Result<(), Box<dyn Error>> {
     let vport = Vport::attach(&args.socket, &args.name)?;
     let port = vport.ports().first().ok_or("the switch has no port")?;
     let mtu = port.mtu;
+    let mut own: Vec<_> = args.addrs.iter().map(SocketAddr::ip).collect();
+    own.sort_unstable();
+    own.dedup();
+    own.retain(|ip| !port.ips().any(|hosts| hosts == *ip));
+    for ip in own {
+        vport.claim_as(&ClaimSpec::address(ip))?;
+    }
     let claims = args
         .addrs
         .iter()
@@ -76,6 +84,9 @@ fn run(args: &Args) -> Result<(), Box<dyn Error>> {
     while !end.load(Ordering::Relaxed) {
         let worked = server.round(&mut device, now());
         device.flush();
+        if device.adapt(now()) {
+            server.renew(seed()?, &mut device, now())?;
+        }
         if !device.port_mut().idle(worked) {
             return Err("the switch has ended or shut this vport".into());
         }

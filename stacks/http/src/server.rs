@@ -29,7 +29,7 @@ const HANDSHAKE: Duration = Duration::from_secs(5);
 const SWEEP: Duration = Duration::from_secs(1);
 
 /// Where a server is to be found.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Config {
     /// The port's MAC address.
     pub mac: EthernetAddress,
@@ -46,6 +46,7 @@ pub struct Config {
 
 /// A server of static files.
 pub struct Server {
+    config: Config,
     iface: Interface,
     sockets: SocketSet<'static>,
     slots: Vec<Slot>,
@@ -83,10 +84,7 @@ impl Server {
         device: &mut D,
         now: Instant,
     ) -> Result<Self, String> {
-        let mut interface = InterfaceConfig::new(HardwareAddress::Ethernet(config.mac));
-        interface.random_seed = seed;
-        let mut iface = Interface::new(interface, device, now);
-        add_addresses(&mut iface, config)?;
+        let iface = interface(config, seed, device, now)?;
         if config.ports.contains(&0) || config.ports.is_empty() {
             return Err("a server needs a port other than 0".to_owned());
         }
@@ -101,6 +99,7 @@ impl Server {
             max_sockets,
         };
         let mut server = Self {
+            config: config.clone(),
             iface,
             sockets: SocketSet::new(vec![]),
             slots: vec![],
@@ -114,6 +113,23 @@ impl Server {
         };
         server.keep_listening();
         Ok(server)
+    }
+
+    /// Goes on with what the device can do now; connections stay. `seed` is as for
+    /// [`new`](Self::new), and another one.
+    ///
+    /// # Errors
+    /// None, as the configuration was good before.
+    pub fn renew<D: Device>(
+        &mut self,
+        seed: u64,
+        device: &mut D,
+        now: Instant,
+    ) -> Result<(), String> {
+        // smoltcp asks a device for its MTU only here. Sockets live apart, and know no MTU.
+        self.iface = interface(&self.config, seed, device, now)?;
+        self.next_poll = now;
+        Ok(())
     }
 
     /// One round: takes in up to a burst of frames, answers what can be answered, hands out
@@ -301,6 +317,19 @@ fn listen(socket: &mut Socket<'_>, port: u16) {
     socket.set_timeout(Some(HANDSHAKE));
     let listening = socket.listen(port);
     debug_assert!(listening.is_ok(), "{listening:?}");
+}
+
+fn interface<D: Device>(
+    config: &Config,
+    seed: u64,
+    device: &mut D,
+    now: Instant,
+) -> Result<Interface, String> {
+    let mut interface = InterfaceConfig::new(HardwareAddress::Ethernet(config.mac));
+    interface.random_seed = seed;
+    let mut iface = Interface::new(interface, device, now);
+    add_addresses(&mut iface, config)?;
+    Ok(iface)
 }
 
 fn add_addresses(iface: &mut Interface, config: &Config) -> Result<(), String> {

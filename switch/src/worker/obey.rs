@@ -29,6 +29,7 @@ impl<I: Io> Worker<I> {
                 Answer::Done
             }
             Command::Remove { slot, reclaim } => {
+                self.forget_fragments(slot);
                 let answer = Answer::Removed(self.vports[usize::from(slot)].take());
                 if reclaim {
                     return self.begin_reclaim(slot, answer);
@@ -36,15 +37,27 @@ impl<I: Io> Worker<I> {
                 answer
             }
             Command::Reclaim(slot) => return self.begin_reclaim(slot, Answer::Done),
-            Command::Claim(local, slot) => {
-                // The control thread's table took it, and this one has seen the same changes.
-                let inserted = self.tables.insert(&local, slot);
-                debug_assert!(inserted.is_ok());
-                Answer::Done
+            Command::Claim(changes) => {
+                for (subject, holder) in &changes {
+                    // The control thread's table took it, and this one has seen the same changes.
+                    let inserted = self.tables.insert(subject, *holder);
+                    debug_assert!(inserted.is_ok());
+                }
+                Answer::Changed(changes)
             }
-            Command::Release(local) => {
-                self.tables.remove(&local);
-                Answer::Done
+            Command::Release(changes) => {
+                let mut last = None;
+                for (subject, holder) in &changes {
+                    self.tables.remove(subject, holder.vport);
+                    if last.replace(holder.vport) != Some(holder.vport) {
+                        self.forget_fragments(holder.vport);
+                    }
+                }
+                Answer::Changed(changes)
+            }
+            Command::Trace(mut trace) => {
+                trace.fate = self.fate(&mut trace);
+                Answer::Traced(trace)
             }
             Command::Count(mut snapshot) => {
                 self.count(&mut snapshot);
@@ -89,6 +102,7 @@ impl<I: Io> Worker<I> {
             let mut counters = state.counters;
             let unfit = self.io.unfit(at);
             counters.rx_packets += unfit;
+            counters.waiting = self.waiting.count(at) as u64;
             counters.dropped.0[DropReason::Unfit.index()] += unfit;
             snapshot.nics.push(counters);
         }

@@ -1,240 +1,47 @@
-//! A NIC, a pool and a ledger without DPDK, and the stack's side of a vport's rings: for tests of
-//! the data path with no root and no hugepages.
+//! One worker with two NIC ports, a pool and a ledger without DPDK, and the far sides of its vports'
+//! rings: for tests of the data path with no root and no hugepages.
+
+pub mod frames;
+pub mod io;
+pub mod judge;
+pub mod model;
+pub mod recipe;
 
 use std::cell::RefCell;
-use std::collections::VecDeque;
-use std::num::NonZeroU16;
 use std::rc::Rc;
 
 use crossbeam_channel::{Receiver, Sender, bounded};
-use dpdk::ledger::Reclaimed;
-use dpdk::{Lent, Owner};
+use kni_fallback::Waker;
 use port_api::geometry::Geometry;
-use port_api::{Desc, Region, StackRings, SwitchSide};
-use switch::classify::{Local, Nic, Tables};
-use switch::command::{Answer, Command, Event};
-use switch::counters::Snapshot;
+use port_api::protocol::Traced;
+use port_api::{ClaimSpec, Desc, Protocol, Region, StackRings, SwitchSide};
+use switch::classify::{Broadcasts, Nic};
+use switch::command::{Answer, Command, Event, Fate, Trace};
+use switch::counters::{NicCounters, Snapshot, VportCounters};
+use switch::explain::{Names, explain};
 use switch::flow_table::Seed;
-use switch::io::{Buf, Bufs, Io};
+use switch::key::Subject;
+use switch::tables::{Holder, Tables};
+use switch::trace::Notes;
 use switch::verdict::DropReason;
 use switch::vport::{Limits, Peer, Vport};
 use switch::worker::{Channels, NicSetup, Worker};
-use wire::MacAddr;
+use wire::{MacAddr, Vlan};
 
-pub const HEADROOM: usize = 128;
-pub const BUF_LEN: usize = 2176;
-pub const BUFFERS: usize = 1024;
+use io::{BUFFERS, HEADROOM, MockIo, NICS, World};
+
+/// The NIC ports' MACs.
 pub const MAC: MacAddr = MacAddr([2, 0, 0, 0, 0, 1]);
+pub const MAC1: MacAddr = MacAddr([2, 0, 0, 0, 0, 2]);
+/// Another machine's.
 pub const CLIENT_MAC: MacAddr = MacAddr([2, 0, 0, 0, 0, 9]);
 pub const SEED: Seed = Seed([0x1234_5678_9abc_def1, 0xfedc_ba98_7654_3211]);
-
-/// A buffer: taken from the pool, to be given back exactly once.
-pub struct MockBuf {
-    index: u32,
-    bytes: Box<[u8]>,
-    offset: usize,
-    len: usize,
-}
-
-impl Buf for MockBuf {
-    fn frame(&self) -> &[u8] {
-        &self.bytes[self.offset..][..self.len]
-    }
-
-    fn set_frame(&mut self, offset: u16, len: u16) -> bool {
-        let (offset, len) = (usize::from(offset), usize::from(len));
-        if offset + len > BUF_LEN {
-            return false;
-        }
-        (self.offset, self.len) = (offset, len);
-        true
-    }
-
-    fn prefetch(&self) {}
-}
-
-enum Place {
-    Pool(Box<[u8]>),
-    InHand,
-    Lent(Owner, Box<[u8]>),
-}
-
-/// All that the far sides can look at.
-#[derive(Default)]
-pub struct World {
-    places: Vec<Place>,
-    pub arriving: VecDeque<Vec<u8>>,
-    pub wire: Vec<Vec<u8>>,
-    /// How many packets the NIC takes before its queue is full.
-    pub tx_room: usize,
-}
-
-impl World {
-    pub fn available(&self) -> usize {
-        let in_pool = |place: &&Place| matches!(place, Place::Pool(_));
-        self.places.iter().filter(in_pool).count()
-    }
-
-    /// The stack writes into a buffer it has.
-    pub fn write(&mut self, index: u32, offset: usize, frame: &[u8]) {
-        match &mut self.places[index as usize] {
-            Place::Lent(_, bytes) => bytes[offset..][..frame.len()].copy_from_slice(frame),
-            _ => panic!("buffer {index} is not lent"),
-        }
-    }
-
-    /// The stack reads a buffer it has.
-    pub fn read(&self, desc: Desc) -> Vec<u8> {
-        match &self.places[desc.index as usize] {
-            Place::Lent(_, bytes) => bytes[desc.offset.into()..][..desc.len.into()].to_vec(),
-            _ => panic!("buffer {} is not lent", desc.index),
-        }
-    }
-}
-
-#[derive(Clone)]
-pub struct MockIo(pub Rc<RefCell<World>>);
-
-impl MockIo {
-    fn put(&self, buf: MockBuf) {
-        let place = &mut self.0.borrow_mut().places[buf.index as usize];
-        assert!(
-            matches!(place, Place::InHand),
-            "buffer {} freed twice",
-            buf.index
-        );
-        *place = Place::Pool(buf.bytes);
-    }
-}
-
-impl Io for MockIo {
-    type Buf = MockBuf;
-
-    fn rx_burst(&mut self, _nic: usize, burst: &mut Bufs<MockBuf>) -> usize {
-        let mut count = 0;
-        while !burst.is_full() {
-            let Some(frame) = self.0.borrow_mut().arriving.pop_front() else {
-                break;
-            };
-            let buf = self
-                .copy(&frame)
-                .expect("the pool has a buffer for the NIC");
-            burst.push(buf);
-            count += 1;
-        }
-        count
-    }
-
-    fn unfit(&self, _nic: usize) -> u64 {
-        0
-    }
-
-    fn tx_burst(&mut self, _nic: usize, burst: &mut Bufs<MockBuf>) -> usize {
-        let count = burst.len().min(self.0.borrow().tx_room);
-        for buf in burst.drain(..count) {
-            self.0.borrow_mut().wire.push(buf.frame().to_vec());
-            self.put(buf);
-        }
-        self.0.borrow_mut().tx_room -= count;
-        count
-    }
-
-    fn alloc(&mut self) -> Option<MockBuf> {
-        let mut world = self.0.borrow_mut();
-        let index = world
-            .places
-            .iter()
-            .position(|place| matches!(place, Place::Pool(_)))?;
-        let Place::Pool(bytes) = std::mem::replace(&mut world.places[index], Place::InHand) else {
-            unreachable!()
-        };
-        Some(MockBuf {
-            index: u32::try_from(index).unwrap(),
-            bytes,
-            offset: HEADROOM,
-            len: 0,
-        })
-    }
-
-    fn copy(&mut self, frame: &[u8]) -> Option<MockBuf> {
-        let mut buf = self.alloc()?;
-        buf.bytes[HEADROOM..][..frame.len()].copy_from_slice(frame);
-        buf.len = frame.len();
-        Some(buf)
-    }
-
-    fn free(&mut self, bufs: &mut Bufs<MockBuf>) {
-        for buf in bufs.drain(..) {
-            self.put(buf);
-        }
-    }
-
-    fn lend(&mut self, buf: MockBuf, owner: Owner) -> Lent {
-        let lent = Lent {
-            index: buf.index,
-            offset: u16::try_from(buf.offset).unwrap(),
-            len: u16::try_from(buf.len).unwrap(),
-        };
-        let place = &mut self.0.borrow_mut().places[buf.index as usize];
-        assert!(matches!(place, Place::InHand));
-        *place = Place::Lent(owner, buf.bytes);
-        lent
-    }
-
-    fn take_back(&mut self, index: u32, owner: Owner) -> Option<MockBuf> {
-        let mut world = self.0.borrow_mut();
-        let place = world.places.get_mut(index as usize)?;
-        match std::mem::replace(place, Place::InHand) {
-            Place::Lent(to, bytes) if to == owner => Some(MockBuf {
-                index,
-                bytes,
-                offset: HEADROOM,
-                len: 0,
-            }),
-            other => {
-                *place = other;
-                None
-            }
-        }
-    }
-
-    fn reclaim(&mut self, vport: NonZeroU16, from: u32, max: u32) -> Reclaimed {
-        let mut world = self.0.borrow_mut();
-        let total = u32::try_from(world.places.len()).unwrap();
-        let to = total.min(from + max);
-        let mut freed = 0;
-        for place in &mut world.places[from as usize..to as usize] {
-            if matches!(place, Place::Lent(owner, _) if owner.vport == vport) {
-                let Place::Lent(_, bytes) = std::mem::replace(place, Place::InHand) else {
-                    unreachable!()
-                };
-                *place = Place::Pool(bytes);
-                freed += 1;
-            }
-        }
-        Reclaimed {
-            freed,
-            next: (to < total).then_some(to),
-        }
-    }
-}
-
-/// A stack, down to its rings.
-pub struct Stack {
-    pub slot: u16,
-    pub rings: StackRings,
-}
-
-/// One worker with one port, the host on slot 0, and everything around it.
-pub struct Bench {
-    pub worker: Worker<MockIo>,
-    pub world: Rc<RefCell<World>>,
-    pub region: Region,
-    pub doorbells: ring::Doorbells,
-    pub commands: Sender<Command>,
-    pub answers: Receiver<Answer>,
-    pub events: Receiver<Event>,
-}
+/// Longest frame that may be sent.
+pub const MAX_FRAME: usize = 1522;
+/// The host's vport behind the first port; that behind the second is 1.
+pub const HOST: u16 = 0;
+/// The broadcast address of the host's subnet on the first port.
+pub const BROADCAST: [u8; 4] = [192, 0, 2, 255];
 
 pub const LIMITS: Limits = Limits {
     quota: 64,
@@ -247,27 +54,47 @@ pub const GEOMETRY: Geometry = Geometry {
     free_size: 64,
 };
 
+/// One worker, and everything around it.
+pub struct Bench {
+    pub worker: Worker<MockIo>,
+    pub world: Rc<RefCell<World>>,
+    pub region: Region,
+    pub doorbells: ring::Doorbells,
+    pub commands: Sender<Command>,
+    pub answers: Receiver<Answer>,
+    pub events: Receiver<Event>,
+    /// The far side of each vport in service, the host's included.
+    pub far: [Option<StackRings>; GEOMETRY.slots as usize],
+}
+
+/// NIC ports as the tests have them.
+pub fn nics() -> [Nic; NICS] {
+    let broadcast = Broadcasts::from_iter([u32::from_be_bytes(BROADCAST)]);
+    [(0, MAC, broadcast), (1, MAC1, Broadcasts::new())].map(|(id, mac, broadcasts)| Nic {
+        id,
+        mac,
+        broadcasts,
+    })
+}
+
 impl Bench {
     pub fn new() -> Self {
-        let world = Rc::new(RefCell::new(World {
-            places: (0..BUFFERS)
-                .map(|_| Place::Pool(vec![0; BUF_LEN].into()))
-                .collect(),
-            tx_room: usize::MAX / 2,
-            ..World::default()
-        }));
+        let world = Rc::new(RefCell::new(World::new()));
         let region = Region::on_heap(GEOMETRY).unwrap();
         let (commands, command_receiver) = bounded(1);
         let (answer_sender, answers) = bounded(1);
         let (event_sender, events) = bounded(16);
-        let nic = NicSetup {
-            nic: Nic { id: 0, mac: MAC },
-            host: 0,
-            max_frame: 1518,
-        };
+        let setups: Vec<_> = (0..)
+            .zip(nics())
+            .map(|(host, nic)| NicSetup {
+                nic,
+                host,
+                max_frame: MAX_FRAME,
+            })
+            .collect();
         let worker = Worker::new(
             MockIo(world.clone()),
-            &[nic],
+            &setups,
             Tables::new(64, SEED),
             GEOMETRY.slots,
             region.doorbells(0),
@@ -287,36 +114,62 @@ impl Bench {
             commands,
             answers,
             events,
+            far: Default::default(),
         };
-        bench.attach(0);
+        for (slot, nic) in [(0, 0), (1, 1)] {
+            let waker = Waker::new().unwrap();
+            bench.open(slot, 1, Peer::Host { nic, waker });
+        }
         bench
     }
 
-    /// Puts a vport into service and gives the stack's side of it.
-    pub fn attach(&mut self, slot: u16) -> Stack {
-        self.attach_as(slot, 1)
+    /// A bench with stacks on these vports.
+    pub fn with_stacks<const N: usize>(slots: [u16; N]) -> Self {
+        let mut bench = Self::new();
+        for slot in slots {
+            bench.attach(slot, 1);
+        }
+        bench
     }
 
-    pub fn attach_as(&mut self, slot: u16, generation: u8) -> Stack {
+    /// Puts a stack's vport into service.
+    pub fn attach(&mut self, slot: u16, generation: u8) {
+        self.open(slot, generation, Peer::Stack);
+    }
+
+    fn open(&mut self, slot: u16, generation: u8, peer: Peer) {
         let rings = SwitchSide::new(&self.region, slot, 0);
-        let vport = Vport::new(slot, generation, Peer::Stack, rings, LIMITS);
+        let vport = Vport::new(slot, generation, peer, rings, LIMITS);
         self.obey(Command::Add(Box::new(vport)));
         self.worker.step();
-        Stack {
-            slot,
-            rings: self.region.stack_rings(slot, 0),
-        }
+        self.far[usize::from(slot)] = Some(self.region.stack_rings(slot, 0));
     }
 
-    pub fn claim(&mut self, claim: &str, slot: u16) -> Local {
-        let (protocol, addr) = claim.split_once(' ').unwrap();
-        let local = Local {
-            protocol: protocol.parse().unwrap(),
-            addr: addr.parse().unwrap(),
-            nic: 0,
-        };
-        self.obey(Command::Claim(local, slot));
-        local
+    /// Takes a vport out of service, with its buffers.
+    pub fn detach(&mut self, slot: u16) {
+        self.far[usize::from(slot)] = None;
+        let reclaim = true;
+        self.obey(Command::Remove { slot, reclaim });
+    }
+
+    /// Gives what `spec` says to `slot`.
+    pub fn claim(&mut self, spec: &str, slot: u16) -> Subject {
+        self.claim_as(spec_of(spec), slot)
+    }
+
+    pub fn claim_as(&mut self, spec: ClaimSpec, slot: u16) -> Subject {
+        let subject = Subject { spec, nic: 0 };
+        self.give(subject, Holder::new(slot, spec.verify));
+        subject
+    }
+
+    pub fn give(&mut self, subject: Subject, holder: Holder) {
+        self.obey(Command::Claim(vec![(subject, holder)]));
+    }
+
+    pub fn release(&mut self, subject: Subject, slot: u16) {
+        let holder = Holder::new(slot, subject.spec.verify);
+        self.obey(Command::Release(vec![(subject, holder)]));
     }
 
     /// Has the worker obey, however many rounds that takes.
@@ -330,103 +183,196 @@ impl Bench {
         }
     }
 
-    /// Frames come in, and a round is done with them.
+    /// Frames come in at the first port, and a round is done with them.
     pub fn receive(&mut self, frames: &[Vec<u8>]) {
-        self.world
-            .borrow_mut()
-            .arriving
-            .extend(frames.iter().cloned());
+        self.receive_at(0, frames);
+    }
+
+    pub fn receive_at(&mut self, nic: usize, frames: &[Vec<u8>]) {
+        let frames = frames.iter().cloned();
+        self.world.borrow_mut().arriving[nic].extend(frames);
         self.worker.step();
     }
 
-    /// The stack sends a frame from a buffer of its fill ring.
-    pub fn send(&mut self, stack: &mut Stack, frame: &[u8]) {
-        stack.rings.fill.refresh().unwrap();
-        let index = stack.rings.fill.take().expect("an empty buffer");
-        stack.rings.fill.release();
+    pub fn rings(&mut self, slot: u16) -> &mut StackRings {
+        self.far[usize::from(slot)].as_mut().expect("in service")
+    }
+
+    /// A buffer from the vport's fill ring.
+    pub fn take_empty(&mut self, slot: u16) -> u32 {
+        let fill = &mut self.rings(slot).fill;
+        fill.refresh().unwrap();
+        let index = fill.take().expect("an empty buffer");
+        fill.release();
+        index
+    }
+
+    /// A vport sends a frame through the first port.
+    pub fn send(&mut self, slot: u16, frame: &[u8]) {
+        self.send_with(slot, 0, false, frame);
+    }
+
+    pub fn send_with(&mut self, slot: u16, port: u8, checksum: bool, frame: &[u8]) {
+        let index = self.take_empty(slot);
         self.world.borrow_mut().write(index, HEADROOM, frame);
-        self.send_desc(
-            stack,
-            Desc {
-                index,
-                offset: 128,
-                len: u16::try_from(frame.len()).unwrap(),
-                port: 0,
-            },
-        );
+        let desc = Desc {
+            index,
+            offset: 128,
+            len: u16::try_from(frame.len()).unwrap(),
+            port,
+            checksum,
+        };
+        self.send_desc(slot, desc);
     }
 
-    pub fn send_desc(&mut self, stack: &mut Stack, desc: Desc) {
-        assert_eq!(stack.rings.tx.push(&[desc.pack()]), Ok(1));
-        self.doorbells.ring(stack.slot);
+    pub fn send_desc(&mut self, slot: u16, desc: Desc) {
+        assert_eq!(self.rings(slot).tx.push(&[desc.pack()]), Ok(1));
+        self.doorbells.ring(slot);
         self.worker.step();
     }
 
-    /// All that the stack has received, given back at once.
-    pub fn drain(&mut self, stack: &mut Stack) -> Vec<Vec<u8>> {
-        let mut frames = vec![];
-        stack.rings.rx.refresh().unwrap();
-        while let Some(raw) = stack.rings.rx.take() {
+    /// All that a vport has received, given back at once.
+    pub fn drain(&mut self, slot: u16) -> Vec<Vec<u8>> {
+        let received = self.drain_descs(slot);
+        received.into_iter().map(|(_, frame)| frame).collect()
+    }
+
+    pub fn drain_descs(&mut self, slot: u16) -> Vec<(Desc, Vec<u8>)> {
+        let world = self.world.clone();
+        let rings = self.rings(slot);
+        let mut received = vec![];
+        rings.rx.refresh().unwrap();
+        while let Some(raw) = rings.rx.take() {
             let desc = Desc::unpack(raw).unwrap();
-            frames.push(self.world.borrow().read(desc));
-            assert_eq!(stack.rings.free.push(&[desc.index]), Ok(1));
+            received.push((desc, world.borrow().read(desc)));
+            assert_eq!(rings.free.push(&[desc.index]), Ok(1));
         }
-        stack.rings.rx.release();
-        self.doorbells.ring(stack.slot);
+        rings.rx.release();
+        self.doorbells.ring(slot);
         self.worker.step();
-        frames
+        received
+    }
+
+    /// All that went out through the first port.
+    pub fn wire(&mut self) -> Vec<Vec<u8>> {
+        std::mem::take(&mut self.world.borrow_mut().sent[0])
+    }
+
+    pub fn set_time(&mut self, now_ms: u64) {
+        self.world.borrow_mut().now_ms = now_ms;
+    }
+
+    /// Rounds enough for everything that is done now and then.
+    pub fn idle(&mut self) {
+        for _ in 0..1024 {
+            self.worker.step();
+        }
     }
 
     pub fn count(&mut self) -> Snapshot {
-        let room = Box::new(Snapshot::with_room(1, GEOMETRY.slots.into()));
+        let room = Box::new(Snapshot::with_room(NICS, GEOMETRY.slots.into()));
         match self.obey(Command::Count(room)) {
             Answer::Counted(snapshot) => *snapshot,
             _ => panic!("not a count"),
         }
     }
 
+    pub fn nic(&mut self) -> NicCounters {
+        self.count().nics[0]
+    }
+
+    pub fn vport(&mut self, slot: u16) -> VportCounters {
+        let counts = self.count();
+        let vport = counts.vports.iter().find(|(at, ..)| *at == slot);
+        vport.expect("in service").1
+    }
+
+    /// Packets received at the first port and dropped under `reason`.
+    pub fn rx_dropped(&mut self, reason: impl Into<DropReason>) -> u64 {
+        self.nic().dropped.0[reason.into().index()]
+    }
+
+    /// Packets of a vport's that were refused under `reason`.
+    pub fn tx_dropped(&mut self, slot: u16, reason: impl Into<DropReason>) -> u64 {
+        self.vport(slot).tx_dropped.0[reason.into().index()]
+    }
+
+    /// What the worker says would become of a frame.
+    pub fn trace(&mut self, nic: usize, from: Option<u16>, frame: &[u8]) -> Fate {
+        self.trace_told(nic, from, frame).0
+    }
+
+    /// The same, and in words.
+    pub fn trace_told(&mut self, nic: usize, from: Option<u16>, frame: &[u8]) -> (Fate, Traced) {
+        let trace = Box::new(Trace {
+            nic,
+            from,
+            frame: frame.to_vec(),
+            notes: Notes::default(),
+            fate: None,
+        });
+        let Answer::Traced(trace) = self.obey(Command::Trace(trace)) else {
+            panic!("not a trace")
+        };
+        let names = Names {
+            of: &|slot| Some(format!("stack{slot}")),
+            host: "msh0",
+            sender: from,
+        };
+        let told = explain(&trace, &names).expect("an end");
+        (trace.fate.unwrap(), told)
+    }
+
     /// Every packet is accounted for, and every buffer.
     pub fn assert_conserved(&mut self) {
-        let counts = self.count();
-        let nic = &counts.nics[0];
-        assert_eq!(
-            nic.rx_packets,
-            nic.to_vports + nic.to_host + nic.dropped.sum()
-        );
+        let counts = loop {
+            let counts = self.count();
+            // What was dismissed after a round goes back to the pool in the next one.
+            if !counts.rounds.is_multiple_of(1024) {
+                break counts;
+            }
+        };
+        let mut waiting = 0;
+        for nic in &counts.nics {
+            let out = nic.to_vports + nic.to_host + nic.waiting + nic.dropped.sum();
+            assert_eq!(nic.rx_packets, out, "{nic:?}");
+            waiting += usize::try_from(nic.waiting).unwrap();
+        }
         let mut held = 0;
         for (slot, vport, lent) in &counts.vports {
-            let out = vport.tx_wire + vport.tx_full + vport.tx_dropped.sum();
+            let passed = vport.tx_wire + vport.tx_local + vport.tx_full;
+            let out = passed + vport.tx_dropped.sum();
             assert_eq!(vport.tx_packets, out, "vport {slot}");
             held += *lent as usize;
         }
-        assert_eq!(self.world.borrow().available() + held, BUFFERS);
+        let world = self.world.borrow();
+        assert_eq!(world.in_hand(), waiting);
+        assert_eq!(world.available() + held + waiting, BUFFERS);
     }
 }
 
-/// The count under `reason` of a vport's refused packets.
-pub fn tx_dropped(bench: &mut Bench, slot: u16, reason: DropReason) -> u64 {
-    let counts = bench.count();
-    let vport = counts.vports.iter().find(|(at, ..)| *at == slot).unwrap();
-    vport.1.tx_dropped.0[reason.index()]
-}
-
-pub fn udp(from: &str, to: &str) -> Vec<u8> {
-    frame(CLIENT_MAC, MAC, from, to)
-}
-
-/// What a stack would send.
-pub fn udp_out(from: &str, to: &str) -> Vec<u8> {
-    frame(MAC, CLIENT_MAC, from, to)
-}
-
-pub fn frame(src: MacAddr, dst: MacAddr, from: &str, to: &str) -> Vec<u8> {
-    let mut buf = [0; 256];
-    let packet = wire::emit::Udp {
-        eth: wire::emit::Eth { dst, src },
-        src: from.parse().unwrap(),
-        dst: to.parse().unwrap(),
-        payload: b"eighteen bytes....",
+/// `udp 192.0.2.1:7`, `tcp 192.0.2.1:7 192.0.2.9:5000` (a connection), `47 192.0.2.1` (a protocol),
+/// `all 192.0.2.1`; behind it `%100.200` for a VLAN and `!` for verified checksums.
+pub fn spec_of(text: &str) -> ClaimSpec {
+    let (text, verify) = match text.strip_suffix('!') {
+        Some(text) => (text, true),
+        None => (text, false),
     };
-    let len = packet.write(&mut buf).unwrap();
-    buf[..len].to_vec()
+    let (text, vlan) = match text.split_once('%') {
+        Some((text, vlan)) => (text, vlan.parse().unwrap()),
+        None => (text, Vlan::NONE),
+    };
+    let words: Vec<_> = text.split(' ').collect();
+    let protocol = words[0].parse::<Protocol>();
+    let mut spec = match (protocol, words.as_slice()) {
+        (Ok(protocol), [_, local]) => ClaimSpec::tuple(protocol, local.parse().unwrap()),
+        (Ok(protocol), [_, local, remote]) => {
+            ClaimSpec::connection(protocol, local.parse().unwrap(), remote.parse().unwrap())
+        }
+        (_, ["all", addr]) => ClaimSpec::address(addr.parse().unwrap()),
+        (_, [proto, addr]) => ClaimSpec::protocol(proto.parse().unwrap(), addr.parse().unwrap()),
+        _ => panic!("{text:?} is no claim"),
+    };
+    spec.verify = verify;
+    spec.on_vlan(vlan)
 }

@@ -2,9 +2,15 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use crate::support::{A4, A6, B4, B6, ones_complement, tcp, udp, v4, v6};
-use wire::emit::{Eth, Tcp, Udp, arp_request, tcp_flags};
-use wire::{Arp, MacAddr, Other, Parsed, checksum, echo, parse};
+use crate::support::{
+    A4, A6, B4, B6, body, local, ones_complement, tagged, tcp, udp, v4, v4_options, v6,
+};
+use wire::emit::{
+    Eth, Icmp, Sctp, Tcp, Udp, arp_request, fragment, insert_tag, quote, tag, tcp_flags,
+};
+use wire::{
+    Arp, Body, MacAddr, NdKind, NeighborDiscovery, Origin, Other, Vlan, checksum, echo, parse,
+};
 
 pub const ETH: Eth = Eth {
     dst: MacAddr([2, 0, 0, 0, 0, 0xb]),
@@ -169,14 +175,14 @@ fn arp() {
         target_mac: MacAddr::default(),
         target_ip: B4,
     };
-    assert_eq!(parse(&frame), Ok(Parsed::Other(Other::Arp(request))));
+    assert_eq!(body(&frame), Ok(Body::Other(Other::Arp(request))));
     let reply = Arp {
         op: wire::ARP_REPLY,
         target_mac: ETH.dst,
         ..request
     };
     let frame = written(|buf| reply.write(ETH, buf));
-    assert_eq!(parse(&frame), Ok(Parsed::Other(Other::Arp(reply))));
+    assert_eq!(body(&frame), Ok(Body::Other(Other::Arp(reply))));
 }
 
 #[test]
@@ -226,4 +232,142 @@ fn turn_around_leaves_the_rest_alone() {
         frame[at] = 0xff;
         untouched(frame);
     }
+}
+
+#[test]
+fn turn_around_keeps_tags_and_takes_neighbours_on_this_machine() {
+    for (src, dst) in [(end(A4, 1000), end(A4, 7)), (end(A6, 1000), end(A6, 7))] {
+        let payload = b"hello";
+        let eth = ETH;
+        let udp = Udp {
+            eth,
+            src,
+            dst,
+            payload,
+        };
+        let mut buf = [0; 128];
+        let len = udp.write(&mut buf).unwrap();
+        let len = tag(&mut buf, len, Vlan::new(5, 6).unwrap()).unwrap();
+        assert!(echo::turn_around(&mut buf[..len]));
+        let parsed = parse(&buf[..len], Origin::Local).unwrap();
+        let ports = match parsed.body {
+            Body::V4(l4) => (l4.tuple.src_port, l4.tuple.dst_port),
+            Body::V6(l4) => (l4.tuple.src_port, l4.tuple.dst_port),
+            Body::Other(it) => panic!("{it:?}"),
+        };
+        assert_eq!((ports, parsed.vlan), ((7, 1000), Vlan::new(5, 6).unwrap()));
+        // Its own answer for ever.
+        let mut land = udp;
+        land.src = dst;
+        let len = land.write(&mut buf).unwrap();
+        assert!(!echo::turn_around(&mut buf[..len]));
+    }
+}
+
+#[test]
+fn tags_go_in_front() {
+    let frame = v4(A4, B4, 17, &udp(1, 2, b""));
+    let mut buf = [0; 64];
+    buf[..frame.len()].copy_from_slice(&frame);
+    let len = insert_tag(&mut buf, frame.len(), 0x8100, 0x2005).unwrap();
+    assert_eq!(buf[..len], tagged(&frame, 0x8100, 0x2005));
+    let double = tag(&mut buf, len, Vlan::new(7, 0).unwrap()).unwrap();
+    assert_eq!(
+        buf[..double],
+        tagged(&tagged(&frame, 0x8100, 0x2005), 0x8100, 7)
+    );
+    assert_eq!(tag(&mut buf, double, Vlan::NONE), Some(double));
+    // No room, and no Ethernet header.
+    assert_eq!(insert_tag(&mut buf[..double], double, 0x8100, 1), None);
+    assert_eq!(insert_tag(&mut buf, 13, 0x8100, 1), None);
+}
+
+#[test]
+fn sctp_icmp_and_neighbours_fit_their_buffers() {
+    let (eth, tag, chunks) = (ETH, 9, &[1, 2, 3][..]);
+    for (src, dst) in [(end(A4, 1), end(B4, 2)), (end(A6, 1), end(B6, 2))] {
+        let sctp = Sctp {
+            eth,
+            src,
+            dst,
+            tag,
+            chunks,
+        };
+        let frame = written(|buf| sctp.write(buf));
+        let l4 = if src.is_ipv4() { 34 } else { 54 };
+        assert_eq!(frame[l4..l4 + 8], [0, 1, 0, 2, 0, 0, 0, 9]);
+        assert_eq!(frame[l4 + 12..], [1, 2, 3]);
+        let icmp = Icmp {
+            eth,
+            src: src.ip(),
+            dst: dst.ip(),
+            kind: 200,
+            code: 3,
+            rest: 0x0102_0304,
+            body: b"abc",
+        };
+        let frame = written(|buf| icmp.write(buf));
+        assert_eq!(frame[l4..l4 + 2], [200, 3]);
+        assert_eq!(frame[l4 + 4..], *b"\x01\x02\x03\x04abc");
+    }
+    let mut nd = NeighborDiscovery {
+        kind: NdKind::Solicitation,
+        src: A6,
+        dst: B6,
+        target: Some(B6),
+        link_layer: Some(ETH.src),
+        hop_limit: 255,
+    };
+    written(|buf| nd.write(ETH, buf));
+    nd.kind = NdKind::Redirect;
+    assert_eq!(nd.write(ETH, &mut [0; 200]), None);
+    nd.kind = NdKind::Advertisement;
+    nd.target = None;
+    assert_eq!(nd.write(ETH, &mut [0; 200]), None);
+}
+
+#[test]
+fn fragments() {
+    let payload: Vec<u8> = (0..100).collect();
+    for frame in [v4(A4, B4, 17, &payload), v6(A6, B6, 17, &payload)] {
+        let frame = tagged(&frame, 0x8100, 5);
+        let cut = |offset, len| {
+            let mut buf = vec![0; 200];
+            let len = fragment(&frame, 7, offset, len, &mut buf)?;
+            buf.truncate(len);
+            let Ok(Body::Other(Other::Fragment(it))) = local(&buf) else {
+                panic!("{:?}", local(&buf))
+            };
+            Some((it.more, buf[len - usize::from(it.len)..].to_vec()))
+        };
+        assert_eq!(cut(8, 16), Some((true, payload[8..24].to_vec())));
+        assert_eq!(cut(88, 16), Some((false, payload[88..].to_vec())));
+        assert_eq!(cut(88, 12), Some((false, payload[88..].to_vec())));
+        for (offset, len) in [(4, 16), (8, 12), (104, 8), (8, 0)] {
+            assert_eq!(cut(offset, len), None, "{offset} {len}");
+        }
+        let one = written(|buf| fragment(&frame, 7, 8, 16, buf));
+        assert_eq!(fragment(&one, 7, 0, 8, &mut [0; 200]), None);
+    }
+    let refused = |frame: Vec<u8>| assert_eq!(fragment(&frame, 7, 0, 8, &mut [0; 200]), None);
+    refused(v4_options(A4, B4, 17, &[1; 4], &payload));
+    refused(v6(A6, B6, 0, &payload));
+    refused(crate::support::ethernet(0x88cc, &payload));
+    refused(vec![]);
+}
+
+#[test]
+fn quotes() {
+    let big = vec![7; 1400];
+    for (frame, most) in [(v4(A4, B4, 17, &big), 548), (v6(A6, B6, 17, &big), 1232)] {
+        let tagged = tagged(&frame, 0x8100, 5);
+        assert_eq!(quote(&frame), Some(&frame[14..14 + most]));
+        assert_eq!(quote(&tagged), quote(&frame));
+    }
+    // Padding is not part of the packet.
+    let mut frame = v4(A4, B4, 17, &udp(1, 2, b""));
+    frame.extend([0; 18]);
+    assert_eq!(quote(&frame), Some(&frame[14..42]));
+    assert_eq!(quote(&frame[..33]), None);
+    assert_eq!(quote(&crate::support::ethernet(0x0806, &[0; 28])), None);
 }

@@ -39,18 +39,14 @@ fn not_ip_is_left_alone() {
 }
 
 #[test]
-fn tags() {
-    for tpid in [0x8100, 0x88a8] {
-        let frame = ethernet(tpid, &[0x20, 0x64, 0x08, 0x00]);
-        other(
-            &frame,
-            Other::Vlan {
-                tpid,
-                tci: 0x2064,
-                inner_ethertype: 0x0800,
-            },
-        );
-        refused(&frame[..17], Malformed::VlanTruncated);
+fn source_is_no_group() {
+    let good = v4(crate::support::A4, B4, 17, &udp(1, 2, b""));
+    for first in [0x01, 0x03, 0x33, 0xff] {
+        let mut frame = good.clone();
+        frame[6] = first;
+        refused(&frame, Malformed::SourceMac);
+        frame[12..14].copy_from_slice(&[0x88, 0xcc]);
+        refused(&frame, Malformed::SourceMac);
     }
 }
 

@@ -2,8 +2,12 @@
 
 use std::net::Ipv4Addr;
 
-use crate::support::{A4, B4, accepted, fix_v4, other, refused, udp, v4, v4_options};
-use wire::{Icmp, L4, Malformed, Other, Parsed, TupleV4, parse};
+use crate::support::{
+    A4, B4, accepted, body, fix_v4, group, local, proto, refused, tcp, udp, v4, v4_options,
+};
+use wire::{Body, Group, L4, Malformed, Proto, TupleV4};
+
+const GROUPS: [[u8; 4]; 4] = [[224, 0, 0, 1], [239, 255, 255, 255], [255; 4], [0; 4]];
 
 /// `edit` on a good UDP frame, and the checksum made right again.
 fn edited(edit: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
@@ -38,7 +42,7 @@ fn literal_frame() {
         payload_offset: 42,
         end: 54,
     };
-    assert_eq!(parse(&frame), Ok(Parsed::V4(expected)));
+    assert_eq!(body(&frame), Ok(Body::V4(expected)));
 }
 
 #[test]
@@ -76,8 +80,8 @@ fn header_length() {
 fn options_move_the_segment() {
     for words in 1..=10 {
         let frame = v4_options(A4, B4, 17, &vec![1; words * 4], &udp(1, 2, b"x"));
-        let Ok(Parsed::V4(l4)) = parse(&frame) else {
-            panic!("{:?}", parse(&frame))
+        let Ok(Body::V4(l4)) = body(&frame) else {
+            panic!("{:?}", body(&frame))
         };
         assert_eq!(usize::from(l4.l4_offset), 34 + words * 4);
         assert_eq!(l4.payload_offset, l4.l4_offset + 8);
@@ -98,8 +102,8 @@ fn total_length() {
         refused(&edited(|f| f[17] = len), Malformed::Ipv4TotalLength);
     }
     let padded = edited(|f| f.extend([0xaa; 10]));
-    let Ok(Parsed::V4(l4)) = parse(&padded) else {
-        panic!("{:?}", parse(&padded))
+    let Ok(Body::V4(l4)) = body(&padded) else {
+        panic!("{:?}", body(&padded))
     };
     assert_eq!(l4.end, 50);
 }
@@ -134,7 +138,7 @@ fn sources() {
     ] {
         accepted(&with(src));
     }
-    other(&with([0; 4]), Other::UnspecifiedSource);
+    assert_eq!(group(&with([0; 4])).src, Ipv4Addr::UNSPECIFIED);
     accepted(&with([0, 0, 0, 1]));
 }
 
@@ -142,8 +146,16 @@ fn sources() {
 fn destinations() {
     let with = |dst: [u8; 4]| v4(A4, dst.into(), 17, &udp(1, 2, b""));
     refused(&with([127, 0, 0, 1]), Malformed::MartianDestination);
-    for dst in [[224, 0, 0, 1], [239, 255, 255, 255], [255; 4], [0; 4]] {
-        other(&with(dst), Other::Multicast);
+    for dst in GROUPS {
+        let expected = Group {
+            src: A4.into(),
+            dst: dst.into(),
+            proto: 17,
+            ports: Some((1, 2)),
+            l4_offset: 34,
+            end: 42,
+        };
+        assert_eq!(group(&with(dst)), expected);
     }
     for dst in [[223, 255, 255, 255], [240, 0, 0, 0], [255, 255, 255, 254]] {
         accepted(&with(dst));
@@ -158,69 +170,135 @@ fn dhcp_discover_is_not_refused() {
         17,
         &udp(68, 67, &[0; 240]),
     );
-    other(&frame, Other::UnspecifiedSource);
+    let Group { ports, proto, .. } = group(&frame);
+    assert_eq!((ports, proto), (Some((68, 67)), 17));
 }
 
 #[test]
-fn land() {
+fn headers_of_group_packets_are_checked() {
+    let unspecified = Ipv4Addr::UNSPECIFIED;
+    for (src, dst) in [(A4, GROUPS[0].into()), (unspecified, B4)] {
+        refused(&v4(src, dst, 17, &[0; 7]), Malformed::L4Truncated);
+        refused(&v4(src, dst, 17, &udp(1, 0, b"")), Malformed::ZeroPort);
+        refused(&v4(src, dst, 132, &[0; 11]), Malformed::L4Truncated);
+        let Group { proto, ports, .. } = group(&v4(src, dst, 2, &[]));
+        assert_eq!((proto, ports), (2, None));
+        group(&v4(src, dst, 1, &[]));
+    }
+    refused(
+        &v4(unspecified, B4, 6, &tcp(1, 0, &[], b"")),
+        Malformed::ZeroPort,
+    );
+    let Group { ports, .. } = group(&v4(unspecified, B4, 6, &tcp(1, 2, &[], b"")));
+    assert_eq!(ports, Some((1, 2)));
+}
+
+#[test]
+fn tcp_to_a_group() {
+    for dst in GROUPS {
+        let frame = v4(A4, dst.into(), 6, &tcp(1, 2, &[], b""));
+        refused(&frame, Malformed::TcpToGroup);
+        assert_eq!(local(&frame), Err(Malformed::TcpToGroup));
+    }
+}
+
+#[test]
+fn land_on_the_wire_is_by_address() {
     for proto in [1, 6, 17, 132] {
         refused(&v4(A4, A4, proto, &udp(1, 2, &[0; 20])), Malformed::Land);
     }
 }
 
 #[test]
-fn fragments() {
-    // MF, the first fragment; an offset; both. The reserved bit and DF alone are no fragment.
-    for flags in [[0x20, 0], [0, 1], [0x1f, 0xff], [0x20, 0xb9], [0x60, 0]] {
-        other(
-            &edited(|f| f[20..22].copy_from_slice(&flags)),
-            Other::Fragment,
-        );
+fn land_inside_the_machine_is_by_address_and_port() {
+    let nobody = Ipv4Addr::UNSPECIFIED;
+    for (number, segment) in [
+        (6, tcp(1, 2, &[], b"")),
+        (17, udp(1, 2, b"")),
+        (132, vec![1; 12]),
+    ] {
+        for (src, dst) in [(A4, A4), (nobody, nobody)] {
+            let mut frame = v4(src, dst, number, &segment);
+            if number != 132 && (src, number) != (nobody, 6) {
+                assert!(local(&frame).is_ok(), "{number} {:?}", local(&frame));
+            }
+            let ports = [frame[34], frame[35]];
+            frame[36..38].copy_from_slice(&ports);
+            let expected = match (src == nobody, number) {
+                (true, 6) => Malformed::TcpToGroup,
+                _ => Malformed::Land,
+            };
+            assert_eq!(local(&frame), Err(expected), "{number}");
+        }
     }
-    for flags in [[0, 0], [0x40, 0], [0x80, 0]] {
-        accepted(&edited(|f| f[20..22].copy_from_slice(&flags)));
+    // Without ports there is nothing that would answer itself.
+    for number in [1, 50] {
+        assert!(local(&v4(A4, A4, number, &[0; 8])).is_ok());
     }
-    // A fragment's payload is not read as ports, nor refused for what it looks like.
-    let mut frame = v4(A4, B4, 17, &[]);
-    frame[21] = 1;
-    fix_v4(&mut frame);
-    other(&frame, Other::Fragment);
-}
-
-#[test]
-fn fragment_rule_comes_after_the_addresses() {
-    let mut frame = v4(Ipv4Addr::LOCALHOST, B4, 17, &[]);
-    frame[21] = 1;
-    fix_v4(&mut frame);
-    refused(&frame, Malformed::MartianSource);
-}
-
-#[test]
-fn icmp() {
-    let frame = v4(A4, B4, 1, &[3, 4, 0, 0, 0, 0, 5, 0xdc, 1, 2, 3]);
-    let expected = Icmp {
-        src: A4,
-        dst: B4,
-        kind: 3,
-        code: 4,
-        l4_offset: 34,
-        end: 45,
-    };
-    other(&frame, Other::Icmp(expected));
-    refused(
-        &v4(A4, B4, 1, &[8, 0, 0, 0, 0, 0, 0]),
-        Malformed::L4Truncated,
-    );
-    other(
-        &v4(A4, Ipv4Addr::new(224, 0, 0, 1), 1, &[]),
-        Other::Multicast,
+    assert_eq!(
+        local(&v4(Ipv4Addr::LOCALHOST, A4, 17, &udp(1, 2, b""))),
+        Err(Malformed::MartianSource)
     );
 }
 
 #[test]
 fn other_protocols() {
-    // 0 and 44 mean something to IPv6 only.
-    for proto in [0, 2, 43, 44, 50, 51, 58, 60, 132, 255] {
-        other(&v4(A4, B4, proto, &[]), Other::OtherProto { proto });
+    // 0, 43, 44, 58 and 60 mean something to IPv6 only.
+    for number in [0, 2, 43, 44, 47, 50, 51, 58, 59, 60, 255] {
+        let expected = Proto {
+            src: A4.into(),
+            dst: B4.into(),
+            proto: number,
+            l4_offset: 34,
+            end: 37,
+        };
+        assert_eq!(proto(&v4(A4, B4, number, &[1, 2, 3])), expected);
+    }
+    let nothing = proto(&v4(A4, B4, 47, &[]));
+    assert_eq!(nothing.l4_offset, nothing.end);
+}
+
+#[test]
+fn option_structure() {
+    let with = |options: &[u8]| v4_options(A4, B4, 17, options, &udp(1, 2, b"x"));
+    for good in [
+        &[1, 1, 1, 1][..],
+        // Whatever follows the end of the list is padding.
+        &[0, 0xff, 0xff, 0xff],
+        &[1, 0, 131, 3],
+        // Router alert; record route of two; an unknown one that fills the header.
+        &[148, 4, 0, 0],
+        &[7, 11, 4, 0, 0, 0, 0, 0, 0, 0, 0, 1],
+        &[30, 4, 1, 2],
+        &[30, 2, 30, 2],
+    ] {
+        accepted(&with(good));
+    }
+    for bad in [
+        &[1, 1, 1, 7][..],
+        &[7, 0, 0, 0],
+        &[7, 1, 1, 1],
+        &[7, 5, 4, 0],
+        &[1, 148, 4, 0],
+        &[7, 255, 4, 0],
+        &[131, 1, 0, 0],
+        &[148, 4, 0, 0, 7, 5, 0, 0],
+    ] {
+        refused(&with(bad), Malformed::Ipv4Options);
+    }
+}
+
+#[test]
+fn source_routes() {
+    let with = |options: &[u8]| v4_options(A4, B4, 17, options, &udp(1, 2, b"x"));
+    for kind in [131, 137] {
+        refused(
+            &with(&[kind, 7, 4, 192, 0, 2, 9, 0]),
+            Malformed::Ipv4SourceRoute,
+        );
+        refused(
+            &with(&[1, 148, 4, 0, 0, kind, 3, 4]),
+            Malformed::Ipv4SourceRoute,
+        );
     }
 }

@@ -1,7 +1,7 @@
 //! The rules for TCP and UDP headers, over both IP versions.
 
-use crate::support::{A4, A6, B4, B6, refused, tcp, udp, v4, v6};
-use wire::{L4, Malformed, Parsed, TupleV4, TupleV6, parse};
+use crate::support::{A4, A6, B4, B6, body, refused, tcp, udp, v4, v6};
+use wire::{Body, L4, Malformed, TupleV4, TupleV6};
 
 fn both(proto: u8, segment: &[u8]) -> [Vec<u8>; 2] {
     [v4(A4, B4, proto, segment), v6(A6, B6, proto, segment)]
@@ -17,11 +17,11 @@ fn both_refused(proto: u8, segment: &[u8], reason: Malformed) {
 /// Ports, header length and total length of the segment, which must be the same for both.
 #[track_caller]
 fn both_accepted(proto: u8, segment: &[u8]) -> (u16, u16, u16, u16) {
-    let [four, six] = both(proto, segment).map(|frame| parse(&frame));
-    let Ok(Parsed::V4(four)) = four else {
+    let [four, six] = both(proto, segment).map(|frame| body(&frame));
+    let Ok(Body::V4(four)) = four else {
         panic!("{four:?}")
     };
-    let Ok(Parsed::V6(six)) = six else {
+    let Ok(Body::V6(six)) = six else {
         panic!("{six:?}")
     };
     let TupleV4 {

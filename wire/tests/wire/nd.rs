@@ -2,7 +2,7 @@
 
 use std::net::Ipv6Addr;
 
-use crate::support::{A6, B6, ones_complement, other, refused, v6_hops};
+use crate::support::{A6, B6, body, ones_complement, other, refused, v6_hops};
 use wire::{MAX_ND_OPTIONS, MacAddr, Malformed, NdKind, NeighborDiscovery, Other};
 
 const MAC: [u8; 6] = [2, 0, 0, 0, 0, 0xa];
@@ -137,7 +137,7 @@ fn minimum_lengths() {
         }
         let mut enough = nd;
         enough.message.truncate(least);
-        assert!(wire::parse(&enough.frame()).is_ok(), "{least}");
+        assert!(body(&enough.frame()).is_ok(), "{least}");
     }
 }
 
@@ -207,4 +207,17 @@ fn addresses_fit_the_kind() {
         ..redirect(ROUTER, A6)
     }
     .refused();
+}
+
+#[test]
+fn not_behind_a_fragment_header() {
+    // RFC 6980 section 5; an atomic one counts.
+    let good = solicitation(&[]).frame();
+    let mut frame = good[..54].to_vec();
+    frame[20] = 44;
+    let len = u16::try_from(good.len() - 54 + 8).unwrap();
+    frame[18..20].copy_from_slice(&len.to_be_bytes());
+    frame.extend([58, 0, 0, 0, 0, 0, 0, 1]);
+    frame.extend(&good[54..]);
+    refused(&frame, Malformed::NdMalformed);
 }

@@ -2,7 +2,7 @@
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
-use wire::{Malformed, Other, Parsed, parse};
+use wire::{Body, Fragment, Group, Icmp, Malformed, Origin, Other, Proto, parse};
 
 pub const A4: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
 pub const B4: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 7);
@@ -89,6 +89,27 @@ pub fn v6(src: Ipv6Addr, dst: Ipv6Addr, next_header: u8, payload: &[u8]) -> Vec<
     v6_hops(src, dst, next_header, 64, payload)
 }
 
+/// An IPv6 extension header of 8 bytes.
+pub fn extension(next: u8, rest: [u8; 7]) -> Vec<u8> {
+    [&[next][..], &rest].concat()
+}
+
+/// An SCTP packet with a checksum of 0.
+pub fn sctp(src_port: u16, dst_port: u16, chunks: &[u8]) -> Vec<u8> {
+    let mut packet = Vec::new();
+    packet.extend(src_port.to_be_bytes());
+    packet.extend(dst_port.to_be_bytes());
+    packet.extend([0; 8]);
+    packet.extend(chunks);
+    packet
+}
+
+/// A tag in front of those that the frame has.
+pub fn tagged(frame: &[u8], tpid: u16, tci: u16) -> Vec<u8> {
+    let tag = [tpid.to_be_bytes(), tci.to_be_bytes()].concat();
+    [&frame[..12], &tag, &frame[12..]].concat()
+}
+
 /// A UDP segment without checksum.
 pub fn udp(src_port: u16, dst_port: u16, payload: &[u8]) -> Vec<u8> {
     let mut segment = Vec::new();
@@ -113,21 +134,56 @@ pub fn tcp(src_port: u16, dst_port: u16, options: &[u8], payload: &[u8]) -> Vec<
     segment
 }
 
+/// What an untagged frame from the wire carries.
+#[track_caller]
+pub fn body(frame: &[u8]) -> Result<Body, Malformed> {
+    parse(frame, Origin::Wire).map(|parsed| {
+        assert!(parsed.vlan.is_none());
+        parsed.body
+    })
+}
+
+/// The same for a frame that never left the machine.
+#[track_caller]
+pub fn local(frame: &[u8]) -> Result<Body, Malformed> {
+    parse(frame, Origin::Local).map(|parsed| parsed.body)
+}
+
 #[track_caller]
 pub fn refused(frame: &[u8], reason: Malformed) {
-    assert_eq!(parse(frame), Err(reason));
+    assert_eq!(body(frame), Err(reason));
 }
 
 #[track_caller]
 pub fn other(frame: &[u8], expected: Other) {
-    assert_eq!(parse(frame), Ok(Parsed::Other(expected)));
+    assert_eq!(body(frame), Ok(Body::Other(expected)));
 }
 
 #[track_caller]
 pub fn accepted(frame: &[u8]) {
     assert!(
-        matches!(parse(frame), Ok(Parsed::V4(_) | Parsed::V6(_))),
+        matches!(body(frame), Ok(Body::V4(_) | Body::V6(_))),
         "{:?}",
-        parse(frame)
+        body(frame)
     );
+}
+
+/// Functions that unwrap one kind of [`Other`], and say what it was instead.
+macro_rules! expect {
+    ($($name:ident: $kind:ident,)*) => {
+        $(#[track_caller]
+        pub fn $name(frame: &[u8]) -> $kind {
+            match body(frame) {
+                Ok(Body::Other(Other::$kind(it))) => it,
+                it => panic!("{it:?}"),
+            }
+        })*
+    };
+}
+
+expect! {
+    fragment: Fragment,
+    group: Group,
+    icmp: Icmp,
+    proto: Proto,
 }

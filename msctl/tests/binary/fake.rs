@@ -9,9 +9,9 @@ use std::thread::{self, JoinHandle};
 
 use port_api::protocol::{
     ClaimRow, Greeting, PAGE, PoolStats, PortRow, PortStats, Reply, Request, StackRow, Stats,
-    VERSION, VportStats, WorkerStats,
+    Traced, VERSION, VportStats, WorkerStats,
 };
-use port_api::{Connection, Error, Protocol};
+use port_api::{ClaimSpec, Connection, Error, Protocol};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::net::{
     AddressFamily, SocketAddrUnix, SocketFlags, SocketType, accept_with, bind, listen, socket_with,
@@ -106,14 +106,14 @@ fn serve(client: &Connection, stopped: &PipeReader, twist: Twist) {
         };
         let mut reply = answer(&request, &mut readings);
         twist(&mut reply);
-        match client.send(&reply, None) {
+        match client.send(&reply, &[]) {
             Ok(()) => {}
             Err(Error::Closed) => return,
             Err(error) => panic!("{error}"),
         }
     }
     // The client may have gone by itself.
-    let _ = client.send(&Reply::Shutdown, None);
+    let _ = client.send(&Reply::Shutdown, &[]);
 }
 
 fn answer(request: &Request, readings: &mut u64) -> Reply {
@@ -144,6 +144,10 @@ fn answer(request: &Request, readings: &mut u64) -> Reply {
             let (vports, next) = page(&slots(), from, vport_stats);
             Reply::Stats(Box::new(stats(*readings, vports, next)))
         }
+        Request::Trace(ref frame) => Reply::Traced(Traced {
+            steps: vec![format!("port {}, from {:?}", frame.port, frame.from)],
+            verdict: frame.frame.clone(),
+        }),
         _ => Reply::Refused {
             errno: 22,
             message: format!("{request:?} was not to come"),
@@ -190,20 +194,37 @@ fn stack(slot: u16) -> StackRow {
     }
 }
 
+/// A row of every kind first; then tuples.
 fn claim(id: u64) -> ClaimRow {
+    ClaimRow {
+        id,
+        spec: spec(id),
+        stack: "http".to_owned(),
+        slot: 1,
+        pid: 1001,
+    }
+}
+
+fn spec(id: u64) -> ClaimSpec {
+    let at = |text: &str| text.parse().unwrap();
+    match id {
+        1 => return ClaimSpec::connection(Protocol::Tcp, at("[fd77::1]:80"), at("[fd77::2]:5000")),
+        2 => return ClaimSpec::tuple(Protocol::Udp, at("0.0.0.0:9")),
+        3 => return ClaimSpec::protocol(132, "10.77.0.1".parse().unwrap()),
+        4 => return ClaimSpec::protocol(47, "10.77.0.1".parse().unwrap()),
+        5 => {
+            return ClaimSpec::address("10.77.0.50".parse().unwrap())
+                .on_vlan("100.200".parse().unwrap());
+        }
+        6 => return ClaimSpec::tuple(Protocol::Udp, at("239.1.1.1:5000")).verified(),
+        _ => {}
+    }
     let (protocol, local) = if id % 2 == 1 {
         (Protocol::Tcp, format!("[fd77::1]:{id}"))
     } else {
         (Protocol::Udp, format!("10.77.0.1:{}", 10_000 + id))
     };
-    ClaimRow {
-        id,
-        protocol,
-        local: local.parse().unwrap(),
-        stack: "http".to_owned(),
-        slot: 1,
-        pid: 1001,
-    }
+    ClaimSpec::tuple(protocol, at(&local))
 }
 
 fn vport_stats(slot: u16) -> VportStats {

@@ -1,6 +1,7 @@
 //! The program against a switch that is a thread of this test.
 
 mod fake;
+mod trace;
 
 use std::io::{BufRead, BufReader, Read};
 use std::process::{Command, Output, Stdio};
@@ -77,11 +78,20 @@ fn claims_of_all_pages() {
     let text = stdout(&output);
     let lines: Vec<_> = text.lines().collect();
     assert_eq!(lines.len(), 1 + fake::CLAIMS);
-    assert_eq!(lines[0], " ID  PROTO  LOCAL            STACK  VPORT   PID");
-    assert_eq!(lines[1], "  1  tcp    [fd77::1]:1      http       1  1001");
+    let expected = [
+        " ID  KIND         PROTO  LOCAL            REMOTE          VLAN     STACK  VPORT   PID",
+        "  1  connection   tcp    [fd77::1]:80     [fd77::2]:5000  -        http       1  1001",
+        "  2  any-address  udp    0.0.0.0:9        *               -        http       1  1001",
+        "  3  protocol     sctp   10.77.0.1        *               -        http       1  1001",
+        "  4  protocol     47     10.77.0.1        *               -        http       1  1001",
+        "  5  address      *      10.77.0.50       *               100.200  http       1  1001",
+        "  6  group        udp    239.1.1.1:5000   *               -        http       1  1001",
+        "  7  tuple        tcp    [fd77::1]:7      *               -        http       1  1001",
+    ];
+    assert_eq!(lines[..8], expected);
     assert_eq!(
         lines[200],
-        "200  udp    10.77.0.1:10200  http       1  1001"
+        "200  tuple        udp    10.77.0.1:10200  *               -        http       1  1001"
     );
 }
 
@@ -100,7 +110,10 @@ fn json_is_one_document_with_the_rows_of_all_pages() {
     }
     let output = ask(&switch, &["claims", "--json"]);
     let document: serde_json::Value = serde_json::from_str(stdout(&output)).unwrap();
-    assert_eq!(document[0]["local"], "[fd77::1]:1");
+    assert_eq!(document[0]["kind"], "connection");
+    assert_eq!(document[0]["remote"], "[fd77::2]:5000");
+    assert_eq!(document[4]["vlan"], "100.200");
+    assert_eq!(document[5]["verify"], true);
     assert_eq!(document[199]["protocol"], "udp");
 }
 
@@ -177,7 +190,7 @@ fn watched_stats_are_rates_until_the_switch_ends() {
         // apart, and its 5 drops do not change.
         assert!((1..=10_000).contains(&rates[0]), "{row}");
         assert!(rates[1].abs_diff(rates[0] * 60) <= 60, "{row}");
-        assert_eq!(rates[4], 5, "{row}");
+        assert_eq!(rates[5], 5, "{row}");
     }
     let ended = Instant::now();
     drop(switch);

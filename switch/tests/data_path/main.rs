@@ -1,0 +1,19 @@
+//! The data path, on mock NICs and a mock pool: verdicts, conservation, and stacks that misbehave.
+
+#[path = "../common/mod.rs"]
+mod common;
+
+mod anything;
+mod egress;
+mod fragments;
+mod handover;
+mod icmp;
+mod ingress;
+mod local;
+mod neighbours;
+mod pieces;
+mod rings;
+mod sequences;
+mod steps;
+mod tables;
+mod traces;
