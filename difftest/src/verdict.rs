@@ -15,7 +15,7 @@ use std::collections::BTreeSet;
 
 use dpdk::mbuf::Checksum;
 use switch::{
-    classify::{Arrival, Broadcasts, Nic, classify},
+    classify::{Arrival, Broadcasts, Hosts, Nic, classify},
     flow_table::Seed,
     key::Subject,
     tables::{Holder, Tables},
@@ -126,6 +126,7 @@ impl World {
             id: 0,
             mac,
             broadcasts: self.broadcasts.clone(),
+            hosts: Hosts::new(),
         };
         let verdict = self.classify(frame, Origin::Wire, &nic);
         Compared {
@@ -229,7 +230,7 @@ impl Worlds {
     pub fn survive(&self, frame: &[u8]) {
         let mac = own_mac(frame);
         #[rustfmt::skip]
-        let nic = Nic { id: 0, mac, broadcasts: self.wide.broadcasts.clone() };
+        let nic = Nic { id: 0, mac, broadcasts: self.wide.broadcasts.clone(), hosts: Hosts::new() };
         for origin in [Origin::Wire, Origin::Local] {
             self.wide.classify(frame, origin, &nic);
         }

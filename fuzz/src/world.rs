@@ -29,6 +29,9 @@ pub const ADDRS: [IpAddr; 10] = [
     v6([0xfd00, 0, 0, 0, 0, 0, 0, 7]),
 ];
 
+/// Of these, the host's.
+pub const HOSTS: [IpAddr; 4] = [ADDRS[0], ADDRS[1], ADDRS[4], ADDRS[7]];
+
 /// Multicast groups.
 pub const GROUPS: [IpAddr; 4] = [
     v4([224, 0, 0, 1]),
@@ -170,6 +173,7 @@ pub fn nic(id: u8) -> Nic {
         id,
         mac: MACS[usize::from(id)],
         broadcasts: [BROADCAST.to_bits()].into_iter().collect(),
+        hosts: HOSTS.into_iter().collect(),
     }
 }
 

@@ -17,6 +17,12 @@ use crate::verdict::{Copies, DropReason, FragmentOf, HostReason, Owner, Verdict}
 /// Most broadcast addresses of a port: one per IPv4 subnet that the host has on it.
 pub const MAX_BROADCASTS: usize = 16;
 
+/// Most addresses of the host's on a port.
+pub const MAX_HOSTS: usize = 32;
+
+/// Addresses of the host's.
+pub type Hosts = ArrayVec<IpAddr, MAX_HOSTS>;
+
 /// Broadcast addresses, in host byte order.
 pub type Broadcasts = ArrayVec<u32, MAX_BROADCASTS>;
 
@@ -29,6 +35,8 @@ pub struct Nic {
     pub mac: MacAddr,
     /// The broadcast addresses of the host's IPv4 subnets on it (RFC 919), in host byte order.
     pub broadcasts: Broadcasts,
+    /// The host's own addresses on it.
+    pub hosts: Hosts,
 }
 
 /// A frame on its way in.

@@ -51,6 +51,27 @@ pub fn towards(frame: &[u8], nic: &Nic) -> Towards {
     }
 }
 
+/// Whether a frame is no longer than `longest`, a frame without VLAN tags; each tag adds to it.
+#[inline]
+pub fn fits(frame: &[u8], longest: usize) -> bool {
+    frame.len() <= longest || frame.len() <= longest + tags_len(frame)
+}
+
+/// Bytes that VLAN tags take: two tags at most.
+#[cold]
+fn tags_len(frame: &[u8]) -> usize {
+    let is_tag = |at: usize| {
+        let tpid = frame.get(at..at + 2);
+        tpid == Some(&wire::ethertype::VLAN.to_be_bytes())
+            || tpid == Some(&wire::ethertype::SERVICE_VLAN.to_be_bytes())
+    };
+    match (is_tag(12), is_tag(16)) {
+        (true, true) => 8,
+        (true, false) => 4,
+        (false, _) => 0,
+    }
+}
+
 /// Decides on a frame that `vport` wants to send through `nic`. Never panics.
 ///
 /// # Errors
@@ -83,7 +104,39 @@ pub fn check(
         return sender.check_uncommon(frame, origin, towards, observer);
     };
     check_source_mac(frame, nic)?;
+    if tables.has_any_address() {
+        check_source_address(frame, origin, nic, tables)?;
+    }
     permit_unicast(found, vport, towards)
+}
+
+/// A tuple at any address stands for those on this machine: the host's, and those with claims.
+#[cold]
+fn check_source_address(
+    frame: &[u8],
+    origin: Origin,
+    nic: &Nic,
+    tables: &Tables,
+) -> Result<(), DropReason> {
+    let parsed = parse(frame, origin)?;
+    let src = match &parsed.body {
+        Body::V4(l4) => IpAddr::V4(l4.tuple.src.into()),
+        Body::V6(l4) => IpAddr::V6(l4.tuple.src.into()),
+        Body::Other(Other::Group(group)) => group.src,
+        Body::Other(Other::Fragment(fragment)) => fragment.src,
+        Body::Other(Other::Icmp(icmp)) => icmp.src,
+        // The others are from an address with a claim, or nothing.
+        Body::Other(_) => return Ok(()),
+    };
+    let zone = zone_of(src, nic.id);
+    let is_here = nic.hosts.contains(&src)
+        || tables.on_address(src, zone, parsed.vlan).len() > 0
+        || src.is_unspecified();
+    if is_here {
+        Ok(())
+    } else {
+        Err(DropReason::TxNotClaimed)
+    }
 }
 
 #[inline(always)]
@@ -163,6 +216,9 @@ impl Sender<'_> {
     ) -> Result<Permit, DropReason> {
         let parsed = parse(frame, origin)?;
         check_source_mac(frame, self.nic)?;
+        if self.tables.has_any_address() {
+            check_source_address(frame, origin, self.nic, self.tables)?;
+        }
         self.vlan = parsed.vlan;
         let found = match &parsed.body {
             Body::V4(l4) => self.tables.find4(&ends_v4(&l4.tuple, self.vlan), observer),

@@ -18,7 +18,7 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use wire::MacAddr;
 
 use crate::claims::Claims;
-use crate::classify::{self, Broadcasts};
+use crate::classify::{self, Broadcasts, Hosts, MAX_HOSTS};
 use crate::config::Config;
 use crate::control::{Control, MEMZONE};
 use crate::error::{RunError, setup};
@@ -36,8 +36,8 @@ use crate::workers::Workers;
 
 /// How long duplicate address detection may take before the switch serves without waiting.
 const ADDRESS_PATIENCE: Duration = Duration::from_secs(4);
-/// Ethernet header and two VLAN tags, in bytes.
-const FRAME_OVERHEAD: usize = 14 + 2 * 4;
+/// Ethernet header, in bytes.
+const FRAME_OVERHEAD: usize = 14;
 
 /// Runs the primary with EAL's arguments (program name first) until SIGTERM, SIGINT or SIGHUP.
 ///
@@ -133,12 +133,20 @@ fn nic_setups(nics: &[Nic], config: &Config) -> Result<Vec<NicSetup>, RunError> 
                 id: nic.id,
                 mac: MacAddr(nic.port.mac()?),
                 broadcasts: broadcasts(config, nic.id)?,
+                hosts: hosts(nic),
             },
             host,
             max_frame: usize::from(nic.port.mtu()?) + FRAME_OVERHEAD,
         })
     };
     (0..).zip(nics).map(setup).collect()
+}
+
+/// The host's addresses on a port; those beyond the limit are as if they were not.
+fn hosts(nic: &Nic) -> Hosts {
+    let addresses = nic.host.addresses();
+    let ips = addresses.iter().map(kni_fallback::Cidr::addr);
+    ips.take(MAX_HOSTS).collect()
 }
 
 /// The broadcast addresses of the host's subnets on a port (RFC 919); one of 31 bits or more has

@@ -338,6 +338,12 @@ impl Tables {
         vports(self.on_address.get(&(addr, zone, vlan)))
     }
 
+    /// Whether anyone has claimed a tuple at any address.
+    #[inline]
+    pub const fn has_any_address(&self) -> bool {
+        self.any_addresses > 0
+    }
+
     /// Whether anyone could own a packet to `addr`.
     pub fn concerns(&self, addr: IpAddr, zone: u8, vlan: Vlan) -> bool {
         self.any_addresses > 0 || self.on_address.contains_key(&(addr, zone, vlan))

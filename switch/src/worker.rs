@@ -37,7 +37,7 @@ struct NicState<B> {
     nic: Nic,
     /// The vport of the host behind this port.
     host: u16,
-    /// Longest frame that may be sent, in bytes without FCS.
+    /// Longest frame that may be sent, in bytes without FCS and VLAN tags.
     max_frame: usize,
     counters: NicCounters,
     tx: Bufs<B>,
@@ -62,7 +62,7 @@ pub struct NicSetup {
     pub nic: Nic,
     /// The host's vport behind this port.
     pub host: u16,
-    /// Longest frame that may be sent, in bytes without FCS.
+    /// Longest frame that may be sent, in bytes without FCS and VLAN tags.
     pub max_frame: usize,
 }
 
@@ -362,7 +362,11 @@ impl<I: Io> Worker<I> {
     ) -> Result<(usize, Permit), DropReason> {
         let vport = self.vports[slot].as_ref().ok_or(DropReason::VportShut)?;
         let (nic, permit) = match &vport.peer {
-            Peer::Host { nic, .. } => (*nic, Permit::Packet),
+            Peer::Host { nic, .. } => {
+                let nic = *nic;
+                self.note_host_fragment(nic, sent.buf.frame());
+                (nic, Permit::Packet)
+            }
             Peer::Stack => {
                 let at = self.nics.iter().position(|state| state.nic.id == sent.nic);
                 let at = at.ok_or(DropReason::TxPort)?;
@@ -374,7 +378,7 @@ impl<I: Io> Worker<I> {
                 (at, permit)
             }
         };
-        if sent.buf.frame().len() > self.nics[nic].max_frame {
+        if !egress::fits(sent.buf.frame(), self.nics[nic].max_frame) {
             return Err(DropReason::TxBounds);
         }
         if let Permit::Fragment(fragment, vlan) = &permit {

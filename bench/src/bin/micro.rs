@@ -13,7 +13,7 @@ use dpdk::mbuf::Checksum;
 use port_api::geometry::Geometry;
 use port_api::{ClaimSpec, Protocol, Region, SwitchSide};
 use serde::Serialize;
-use switch::classify::{Arrival, Broadcasts, Nic, classify};
+use switch::classify::{Arrival, Broadcasts, Hosts, Nic, classify};
 use switch::egress;
 use switch::flow_table::Seed;
 use switch::key::{Ends, Ends4, Subject};
@@ -162,6 +162,7 @@ impl Lab {
                 id: 0,
                 mac: MAC,
                 broadcasts: Broadcasts::new(),
+                hosts: Hosts::new(),
             },
             frames: each(&|at| {
                 let local = format!("192.0.2.1:{}", 1000 + at);

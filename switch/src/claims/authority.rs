@@ -11,6 +11,7 @@ use port_api::{ClaimSpec, Kind, Protocol, What, bind};
 use wire::proto;
 
 use super::{Claimant, Claims, Surroundings, socket};
+use crate::holder::kernel_holder;
 use crate::key::Subject;
 use crate::refusal::Refusal;
 use crate::tables::has_ports;
@@ -110,6 +111,11 @@ impl Claims {
                 };
                 covers.push(self.owner(&tuple));
             }
+            let protocol = ClaimSpec::protocol(protocol.number(), addr);
+            covers.push(self.owner(&Subject {
+                spec: protocol.on_vlan(spec.vlan),
+                nic: subject.nic,
+            }));
         }
         match covers.iter().flatten().find(|slot| **slot != by.slot) {
             Some(slot) => in_use(*slot),
@@ -131,6 +137,11 @@ fn check_kernel(subject: &Subject, has_socket: bool, scope: u32) -> Result<(), R
     };
     if !by_kernel {
         return Ok(());
+    }
+    if let Some((protocol, local)) = spec.what.local()
+        && let Some(holder) = kernel_holder(protocol, local)
+    {
+        return Err(Refusal::in_use(spec, &holder));
     }
     if needs_socket {
         let message = format!("{spec}: a claim on this comes with a bound socket");

@@ -53,7 +53,7 @@ impl<I: Io> Worker<I> {
             Some(_) => Permit::Packet,
             None => egress::check(frame, &state.nic, sender, &self.tables, notes)?,
         };
-        if frame.len() > state.max_frame {
+        if !egress::fits(frame, state.max_frame) {
             return Err(DropReason::TxBounds);
         }
         if let Permit::Fragment(fragment, vlan) = &permit {

@@ -1,6 +1,6 @@
 //! Fragments: with the first one of their packet, or not at all.
 
-use wire::{Fragment, Vlan};
+use wire::{Body, Fragment, Origin, Other, Vlan, parse};
 
 use super::Worker;
 use crate::fragments::{PacketId, Unknown, Waiting};
@@ -99,8 +99,46 @@ impl<I: Io> Worker<I> {
         }
     }
 
+    /// Remembers the host's fragments, so that no stack adds to its packets. They pass in any case.
+    #[inline]
+    pub(super) fn note_host_fragment(&mut self, nic: usize, frame: &[u8]) {
+        if may_be_fragment(frame) && !self.tables.is_empty() {
+            self.note_fragment(nic, frame);
+        }
+    }
+
+    #[cold]
+    fn note_fragment(&mut self, nic: usize, frame: &[u8]) {
+        let Ok(parsed) = parse(frame, Origin::Local) else {
+            return;
+        };
+        if let Body::Other(Other::Fragment(fragment)) = &parsed.body {
+            let id = PacketId::new(fragment, parsed.vlan, self.nics[nic].nic.id);
+            let now_ms = self.io.now_ms();
+            if fragment.offset == 0 {
+                let _ = self.tx_fragments.first(&id, fragment, Owner::Host, now_ms);
+            } else {
+                let _ = self.tx_fragments.next(&id, fragment, now_ms);
+            }
+        }
+    }
+
     pub(super) fn forget_fragments(&mut self, slot: u16) {
         self.rx_fragments.forget(slot);
         self.tx_fragments.forget(slot);
+    }
+}
+
+/// Cheap, and true for too much: whether it is worth parsing a frame of the host's.
+#[inline]
+fn may_be_fragment(frame: &[u8]) -> bool {
+    let Some(head) = frame.first_chunk::<22>() else {
+        return false;
+    };
+    match (head[12], head[13]) {
+        (0x08, 0x00) => head[20] & 0x3f != 0 || head[21] != 0,
+        (0x86, 0xdd) => ![wire::proto::TCP, wire::proto::UDP].contains(&head[20]),
+        (0x81, 0x00) | (0x88, 0xa8) => true,
+        _ => false,
     }
 }

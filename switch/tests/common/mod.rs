@@ -67,6 +67,9 @@ pub struct Bench {
     pub far: [Option<StackRings>; GEOMETRY.slots as usize],
 }
 
+/// The host's addresses.
+pub const HOSTS: [&str; 4] = ["192.0.2.1", "192.0.2.2", "2001:db8::1", "fe80::1"];
+
 /// NIC ports as the tests have them.
 pub fn nics() -> [Nic; NICS] {
     let broadcast = Broadcasts::from_iter([u32::from_be_bytes(BROADCAST)]);
@@ -74,6 +77,7 @@ pub fn nics() -> [Nic; NICS] {
         id,
         mac,
         broadcasts,
+        hosts: HOSTS.iter().map(|ip| ip.parse().unwrap()).collect(),
     })
 }
 

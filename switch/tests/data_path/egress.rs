@@ -207,3 +207,60 @@ fn the_host_is_not_checked_but_for_the_length() {
     assert_refused(&mut bench, HOST, &[7; MAX_FRAME + 1], DropReason::TxBounds);
     bench.assert_conserved();
 }
+
+/// A tuple at any address is one at the addresses of this machine, not at everyone's.
+#[test]
+fn any_address_is_any_of_this_machines() {
+    let mut bench = Bench::with_stacks([3, 4]);
+    bench.claim("udp 0.0.0.0:7", 3);
+    bench.claim("udp [::]:7", 3);
+    bench.claim("tcp 192.0.2.77:80", 4);
+    for (from, to) in [
+        ("192.0.2.1:7", CLIENT),
+        ("192.0.2.77:7", CLIENT),
+        ("[2001:db8::1]:7", CLIENT6),
+    ] {
+        assert_passes(&mut bench, 3, &udp(OUT, from, to));
+    }
+    for frame in [
+        udp(OUT, "198.51.100.1:7", CLIENT),
+        udp(OUT, "[2001:db8::99]:7", CLIENT6),
+        udp(TO_ALL, "198.51.100.1:7", "255.255.255.255:7"),
+        udp_fragments(OUT, "198.51.100.1:7", CLIENT, 5)[0].clone(),
+        unreachable(
+            OUT,
+            "198.51.100.1",
+            "192.0.2.9",
+            &udp(IN, CLIENT, "198.51.100.1:7"),
+        ),
+    ] {
+        assert_refused(&mut bench, 3, &frame, DropReason::TxNotClaimed);
+    }
+    bench.assert_conserved();
+}
+
+/// The port's MTU is one of IP packets: tags come on top.
+#[test]
+fn only_tags_make_a_frame_longer() {
+    let mut bench = Bench::with_stacks([3]);
+    bench.claim("udp 192.0.2.1:7", 3);
+    bench.claim("udp 192.0.2.1:7%100", 3);
+    bench.claim("udp 192.0.2.1:7%100.200", 3);
+    let headers = 14 + 20 + 8;
+    let longest = udp_with(OUT, "192.0.2.1:7", CLIENT, &vec![1; MAX_FRAME - headers]);
+    let longer = udp_with(
+        OUT,
+        "192.0.2.1:7",
+        CLIENT,
+        &vec![1; MAX_FRAME - headers + 1],
+    );
+    for vlan in [None, Some("100"), Some("100.200")] {
+        let dress = |frame: &Vec<u8>| match vlan {
+            Some(vlan) => tagged(frame.clone(), vlan),
+            None => frame.clone(),
+        };
+        assert_passes(&mut bench, 3, &dress(&longest));
+        assert_refused(&mut bench, 3, &dress(&longer), DropReason::TxBounds);
+    }
+    bench.assert_conserved();
+}

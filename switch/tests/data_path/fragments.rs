@@ -388,3 +388,23 @@ fn the_owner_of_an_address_sends_no_fragment_of_a_tuple_that_another_has() {
     bench.send(3, &nines[1]);
     assert_eq!(bench.wire(), nines[..2]);
 }
+
+#[test]
+fn no_stack_adds_to_the_hosts_packets() {
+    let mut bench = bench();
+    let hosts = udp_fragments(OUT, "192.0.2.1:53", CLIENT, 9);
+    bench.send(HOST, &hosts[0]);
+    bench.send(HOST, &hosts[1]);
+    let mine = udp_fragments(OUT, "192.0.2.1:7", CLIENT, 9);
+    for fragment in [&mine[0], &mine[3], &hosts[3]] {
+        bench.send(3, fragment);
+    }
+    assert_eq!(bench.tx_dropped(3, DropReason::TxForeign), 3);
+    bench.send(HOST, &hosts[2]);
+    bench.send(HOST, &hosts[3]);
+    assert_eq!(bench.wire(), hosts);
+    // That packet is whole: its identification is free again.
+    bench.send(3, &mine[0]);
+    assert_eq!(bench.wire(), [mine[0].clone()]);
+    bench.assert_conserved();
+}
