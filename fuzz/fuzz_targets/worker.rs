@@ -14,26 +14,27 @@ const OPS: usize = 48;
 fuzz_target!(|data: &[u8]| {
     let mut input = Input(data);
     let mut bench = Bench::new();
+    let mut last = vec![];
     for _ in 0..OPS {
         if input.is_empty() {
             break;
         }
-        step(&mut bench, &mut input);
+        step(&mut bench, &mut input, &mut last);
         bench.assert_conserved();
     }
 });
 
-fn step(bench: &mut Bench, input: &mut Input<'_>) {
+fn step(bench: &mut Bench, input: &mut Input<'_>, last: &mut Vec<u8>) {
     let (op, who) = (input.byte(), input.byte());
     let (slot, nic) = (u16::from(who % 5), who >> 7);
     match op % 16 {
         0..=3 => {
-            let frame = drawn(input);
-            bench.receive(nic.into(), &frame);
+            *last = drawn(input, last);
+            bench.receive(nic.into(), last);
         }
         4..=7 => {
-            let frame = drawn(input);
-            bench.send(slot, nic, op & 0x80 != 0, &frame);
+            *last = drawn(input, last);
+            bench.send(slot, nic, op & 0x80 != 0, last);
         }
         8 | 9 => bench.claim(input),
         10 => bench.drain(slot, who & 0x40 != 0),
@@ -49,9 +50,11 @@ fn step(bench: &mut Bench, input: &mut Input<'_>) {
     }
 }
 
-/// A frame from a part of the input of its own, so that one byte more does not change all that
-/// follows.
-fn drawn(input: &mut Input<'_>) -> Vec<u8> {
-    let len = usize::from(input.byte());
-    frame::frame(&mut Input(input.take(len)))
+/// A frame like the last one, or from a part of the input of its own, so that one byte more does not
+/// change all that follows.
+fn drawn(input: &mut Input<'_>, last: &[u8]) -> Vec<u8> {
+    match input.byte() {
+        0xc0.. if !last.is_empty() => frame::like(last, input),
+        len => frame::frame(&mut Input(input.take(len.into()))),
+    }
 }

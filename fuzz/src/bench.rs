@@ -17,6 +17,7 @@ use switch::vport::{Limits, Peer, Vport};
 use switch::worker::{Channels, NicSetup, Worker};
 
 use crate::io::{BUFFERS, HEADROOM, MockIo, NICS, World as Memory};
+use crate::judge::{self, What};
 use crate::model::Model;
 use crate::world::{SEED, VPORTS, draw, nic};
 
@@ -182,8 +183,7 @@ impl Bench {
         let Some(Fate::Received(verdict, owner)) = fate else {
             panic!("{fate:?}")
         };
-        let is_fragment = matches!(verdict, Verdict::Fragment(_));
-        if is_fragment && before.nics.iter().any(|nic| nic.waiting > 0) {
+        if is_fragment(frame) && before.nics.iter().any(|nic| nic.waiting > 0) {
             // Others may go with it, or have to.
             return;
         }
@@ -393,6 +393,11 @@ fn receiver(
         (Verdict::Fragment(_), None) => Ok(None),
         _ => Ok(Some(HOSTS[nic])),
     }
+}
+
+fn is_fragment(frame: &[u8]) -> bool {
+    let seen = judge::read(frame).map(|seen| seen.what);
+    matches!(seen, Some(What::Ip(ip)) if ip.part.is_some())
 }
 
 fn delivered(nic: &NicCounters) -> u64 {

@@ -38,6 +38,19 @@ pub fn frame(input: &mut Input<'_>) -> Vec<u8> {
     frame
 }
 
+/// A frame like another one, but for up to three bytes.
+pub fn like(frame: &[u8], input: &mut Input<'_>) -> Vec<u8> {
+    let mut frame = frame.to_vec();
+    for _ in 0..input.byte() % 4 {
+        let (at, mask) = (usize::from(input.byte()), input.byte());
+        if let Some(byte) = frame.get_mut(at) {
+            *byte ^= mask;
+        }
+    }
+    put_right(&mut frame);
+    frame
+}
+
 /// A frame with an ICMP error in it.
 pub fn error_frame(input: &mut Input<'_>) -> Vec<u8> {
     let mut frame = built(input, Payload::Error);

@@ -178,7 +178,8 @@ fn ipv6(frame: &[u8], l3: usize, cut: bool) -> Option<Ip> {
         }
         if proto == 44 {
             let (offset, more) = (word(header, 2)? & !7, word(header, 2)? & 1 == 1);
-            if part.is_some() {
+            // A fragment of a fragment; but one that is whole (RFC 6946) is nothing.
+            if part.is_some() && (offset > 0 || more) {
                 break;
             }
             let id = u32::from(word(header, 4)?) << 16 | u32::from(word(header, 6)?);

@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 
+use port_api::Kind;
 use switch::classify::Nic;
 use switch::egress::{Permit, check as permit};
 use switch::trace::Notes;
@@ -11,7 +12,7 @@ use wire::{Body, Origin, parse};
 use crate::judge::{self, Ip, Seen, What};
 use crate::model::{Place, Question};
 use crate::received::check_reading;
-use crate::world::{VPORTS, World, vlan};
+use crate::world::{HOSTS, VPORTS, World, vlan};
 
 /// Has every stack try to send a frame through NIC port `nic`.
 pub fn check(world: &World, frame: &[u8], nic: usize) {
@@ -82,7 +83,14 @@ impl Sender<'_> {
             ports: ip.ports,
             proto: ip.proto,
         };
-        self.has(&question, place)
+        self.is_here(ip.src, place) && self.has(&question, place)
+    }
+
+    /// A tuple at any address stands for those on this machine: the host's, and those with claims.
+    fn is_here(&self, addr: IpAddr, place: Place) -> bool {
+        let model = &self.world.model;
+        let is_claimed = !model.on_address(addr, place).is_empty();
+        !model.has(Kind::AnyAddress) || HOSTS.contains(&addr) || is_claimed
     }
 
     fn check_permit(&self, permit: Permit) {
@@ -118,7 +126,7 @@ impl Sender<'_> {
         if let Some((kind, target)) = ip.neighbour(self.frame) {
             return self.check_neighbour(ip, kind, target, place);
         }
-        assert!(!ip.src.is_unspecified());
+        assert!(!ip.src.is_unspecified() && self.is_here(ip.src, place));
         let to_group = ip.is_group();
         assert!(
             to_group || seen.dst_mac.0[0] & 1 == 0,

@@ -265,6 +265,13 @@ fn sockets_that_could_serve_two_masters_are_refused() {
         einval,
         "it is no socket"
     );
+    let in_use = rustix::io::Errno::ADDRINUSE.raw_os_error();
+    assert_eq!(
+        claim(Protocol::Udp, None),
+        in_use,
+        "there is none, and the kernel has the port"
+    );
+    drop(shared);
     let ebadf = rustix::io::Errno::BADF.raw_os_error();
     assert_eq!(claim(Protocol::Udp, None), ebadf, "there is none");
     assert_eq!(bed.claims(), []);
