@@ -126,11 +126,23 @@ fn beside_another_stack() {
         &["udp:0.0.0.0:5000", "tcp:[::]:5000", "udp:[::]:5001"],
     );
     // At the host's own address the kernel says no before the switch has to.
+    let tuple = format!("udp:{HOST_V4}:5000");
+    case(&tuple, &[&tuple], &[&format!("udp:[{HOST_V6}]:5000")]);
+    holder.quit();
+    other.quit();
+    bed.expect_no_stacks();
+    bed.finish();
+}
+
+#[test]
+fn below_ones_own_and_all_or_nothing() {
+    let bed = Testbed::start();
+    let mut holder = Probe::start(&bed, "holder", &[]);
+    let mut other = Probe::start(&bed, "other", &[]);
     let (tuple, connection) = (
         format!("udp:{HOST_V4}:5000"),
         format!("udp:{HOST_V4}:5000<{CLIENT_V4}:1000"),
     );
-    case(&tuple, &[&tuple], &[&format!("udp:[{HOST_V6}]:5000")]);
     let ids = claimed(&mut holder, &tuple);
     let why = refused(&mut other, &connection, IN_USE);
     assert!(why.contains("stack holder (pid "), "{why}");
