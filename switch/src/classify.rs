@@ -9,6 +9,7 @@ use wire::{
     TupleV4, TupleV6, Vlan, common_v4, common_v6, parse, proto, verify_l4,
 };
 
+use crate::flow_table::Home;
 use crate::key::{Ends, Ends4, Ends6, zone, zone_of};
 use crate::tables::{Holder, Tables, has_ports};
 use crate::trace::Observer;
@@ -50,8 +51,24 @@ pub struct Arrival<'a> {
     pub checksum: Hardware,
 }
 
+/// What the short cut says of a frame.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Quick {
+    /// Nothing: it takes the long way.
+    #[default]
+    Uncommon,
+    /// It is of the common shape, to the port's MAC, and no one has claimed it.
+    Unclaimed,
+    /// The same, and this vport has.
+    Claimed {
+        /// Which.
+        slot: u16,
+        /// Layer 4 checksums are to be verified.
+        verify: bool,
+    },
+}
+
 /// Decides on a received frame. Reads nothing but the frame and the tables; never panics.
-#[inline(always)]
 pub fn classify(
     arrival: &Arrival<'_>,
     nic: &Nic,
@@ -59,17 +76,78 @@ pub fn classify(
     observer: &mut impl Observer,
 ) -> Verdict {
     observer.begins(arrival.frame, arrival.origin);
-    let found = if let Some(tuple) = common_v4(arrival.frame) {
-        tables.find4(&ends_v4(&tuple, Vlan::NONE), observer)
-    } else if let Some(tuple) = common_v6(arrival.frame) {
-        tables.find6(&ends_v6(&tuple, Vlan::NONE, nic), observer)
-    } else {
-        return uncommon(arrival, nic, tables, observer);
-    };
-    settle(found, arrival, nic, tables, observer)
+    let quick = quick(arrival.frame, nic, tables, observer);
+    conclude(quick, arrival, nic, tables, observer)
 }
 
-/// Tags, options, extension headers, anything without ports, and all that is malformed.
+/// The short cut, half way: what is known before a table has been read.
+#[derive(Clone, Copy, Debug)]
+pub enum Begun {
+    /// It is over IPv4: this is to be looked up, and there.
+    V4(Ends4, Home),
+    /// Nothing is left to be done.
+    Done(Quick),
+}
+
+/// The short cut: untagged TCP and UDP of the common shape to the port's MAC.
+#[inline(always)]
+pub fn quick(frame: &[u8], nic: &Nic, tables: &Tables, observer: &mut impl Observer) -> Quick {
+    finish(&begin(frame, nic, tables, observer), tables, observer)
+}
+
+/// The first half of [`quick`]: reads the frame only, so that the tables can be asked for early.
+#[inline(always)]
+pub fn begin(frame: &[u8], nic: &Nic, tables: &Tables, observer: &mut impl Observer) -> Begun {
+    if !frame.starts_with(&nic.mac.0) {
+        return Begun::Done(Quick::Uncommon);
+    }
+    if let Some(tuple) = common_v4(frame) {
+        let ends = ends_v4(&tuple, Vlan::NONE);
+        return Begun::V4(ends, tables.home4(&ends));
+    }
+    Begun::Done(match common_v6(frame) {
+        Some(tuple) => {
+            claimed_by(tables.find6(&ends_v6(&tuple, Vlan::NONE, nic), observer))
+        }
+        None => Quick::Uncommon,
+    })
+}
+
+/// The second half of [`quick`].
+#[inline(always)]
+pub fn finish(begun: &Begun, tables: &Tables, observer: &mut impl Observer) -> Quick {
+    match begun {
+        Begun::V4(ends, home) => claimed_by(tables.find4_at(ends, *home, observer)),
+        Begun::Done(quick) => *quick,
+    }
+}
+
+#[inline(always)]
+fn claimed_by(found: Option<Holder>) -> Quick {
+    found.map_or(Quick::Unclaimed, |holder| Quick::Claimed {
+        slot: holder.vport,
+        verify: holder.verify,
+    })
+}
+
+/// The verdict, after the short cut.
+#[inline(always)]
+pub fn conclude(
+    quick: Quick,
+    arrival: &Arrival<'_>,
+    nic: &Nic,
+    tables: &Tables,
+    observer: &mut impl Observer,
+) -> Verdict {
+    match quick {
+        Quick::Claimed { slot, verify } => to_holder(slot, verify, arrival, observer),
+        Quick::Unclaimed => Verdict::Host(HostReason::Unclaimed),
+        Quick::Uncommon => uncommon(arrival, nic, tables, observer),
+    }
+}
+
+/// Tags, options, extension headers, anything without ports, what is not to the port's MAC, and all
+/// that is malformed.
 #[cold]
 fn uncommon(
     arrival: &Arrival<'_>,
@@ -119,7 +197,6 @@ fn ends_v6(tuple: &TupleV6, vlan: Vlan, nic: &Nic) -> Ends6 {
 }
 
 /// The verdict on a whole packet with ports, of which it is known who has claimed it.
-#[inline(always)]
 fn settle(
     found: Option<Holder>,
     arrival: &Arrival<'_>,
@@ -133,24 +210,30 @@ fn settle(
     }
     match found {
         None => Verdict::Host(HostReason::Unclaimed),
-        Some(holder) => to_holder(holder, arrival, observer),
+        Some(holder) => to_holder(holder.vport, holder.verify, arrival, observer),
     }
 }
 
 #[inline(always)]
-fn to_holder(holder: Holder, arrival: &Arrival<'_>, observer: &mut impl Observer) -> Verdict {
+fn to_holder(
+    slot: u16,
+    verify: bool,
+    arrival: &Arrival<'_>,
+    observer: &mut impl Observer,
+) -> Verdict {
     let is_good = arrival.checksum == Hardware::Good;
-    if holder.verify && !is_good {
-        return verified(holder, arrival, observer);
+    if verify && !is_good {
+        return verified(slot, arrival, observer);
     }
     Verdict::Vport {
-        slot: holder.vport,
+        slot,
         checksum: is_good,
     }
 }
 
 /// For a claim that asks for it: with the layer 4 checksum verified.
-fn verified(holder: Holder, arrival: &Arrival<'_>, observer: &mut impl Observer) -> Verdict {
+#[cold]
+fn verified(slot: u16, arrival: &Arrival<'_>, observer: &mut impl Observer) -> Verdict {
     let parsed = parse(arrival.frame, arrival.origin).ok();
     let checksum = parsed.and_then(|parsed| verify_l4(arrival.frame, &parsed));
     observer.verified(checksum);
@@ -158,7 +241,7 @@ fn verified(holder: Holder, arrival: &Arrival<'_>, observer: &mut impl Observer)
         return Verdict::Drop(DropReason::L4Checksum);
     }
     Verdict::Vport {
-        slot: holder.vport,
+        slot,
         checksum: checksum == Some(Checksum::Good),
     }
 }
@@ -239,7 +322,7 @@ fn other_verdict(
         (Some(_), _) if !arrival.frame.starts_with(&nic.mac.0) => {
             Verdict::Host(HostReason::OtherMac)
         }
-        (Some(holder), _) => to_holder(holder, arrival, observer),
+        (Some(holder), _) => to_holder(holder.vport, holder.verify, arrival, observer),
     }
 }
 

@@ -72,11 +72,11 @@ const fn proto_and_vlan(proto: u8, vlan: Vlan) -> u64 {
 }
 
 /// A connection over IPv4: addresses; ports, protocol and VLAN.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Connection4([u64; 2]);
 
 /// A connection over IPv6: addresses; ports, protocol and VLAN; zone.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Connection6 {
     local: u128,
     remote: u128,
@@ -85,18 +85,18 @@ pub struct Connection6 {
 }
 
 /// A tuple at an IPv4 address: address and port, protocol and VLAN.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Tuple4([u64; 2]);
 
 /// A tuple at an IPv6 address: port, protocol, zone and VLAN.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Tuple6 {
     addr: u128,
     rest: u64,
 }
 
 /// A tuple at any address, a protocol at an address, or an address; IPv4 addresses are mapped.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Wide {
     addr: u128,
     rest: u64,

@@ -7,14 +7,14 @@ use std::net::{IpAddr, SocketAddr};
 use port_api::{Kind, Protocol, What};
 use wire::{Vlan, proto};
 
-use crate::flow_table::{FlowTable, Full, Seed};
+use crate::flow_table::{FlowTable, Full, Home, Seed};
 use crate::key::{
     Connection4, Connection6, Ends, Ends4, Ends6, Place, Subject, Tuple4, Tuple6, Wide,
 };
 use crate::trace::Observer;
 
 /// Who has a claim.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Holder {
     /// The vport that receives and may send.
     pub vport: u16,
@@ -204,15 +204,58 @@ impl Tables {
     /// Who owns a packet of TCP, UDP or SCTP over IPv4.
     #[inline(always)]
     pub fn find4(&self, ends: &Ends4, observer: &mut impl Observer) -> Option<Holder> {
+        self.find4_at(ends, self.home4(ends), observer)
+    }
+
+    /// Where [`find4_at`](Self::find4_at) will look first.
+    #[inline(always)]
+    pub fn home4(&self, ends: &Ends4) -> Home {
+        if self.connections4.is_empty() {
+            self.tuples4.home(&Tuple4::new(ends))
+        } else {
+            self.connections4.home(&Connection4::new(ends))
+        }
+    }
+
+    /// Asks the CPU to fetch what [`find4_at`](Self::find4_at) will read first.
+    #[inline(always)]
+    pub fn prefetch4(&self, home: Home) {
+        if self.connections4.is_empty() {
+            self.tuples4.prefetch_bucket(home);
+        } else {
+            self.connections4.prefetch_bucket(home);
+        }
+    }
+
+    /// Asks the CPU to fetch what [`find4_at`](Self::find4_at) will read then.
+    #[inline(always)]
+    pub fn prefetch4_slot(&self, home: Home) {
+        if self.connections4.is_empty() {
+            self.tuples4.prefetch_slot(home);
+        } else {
+            self.connections4.prefetch_slot(home);
+        }
+    }
+
+    /// As [`find4`](Self::find4), with what [`home4`](Self::home4) has said.
+    #[inline(always)]
+    pub fn find4_at(
+        &self,
+        ends: &Ends4,
+        home: Home,
+        observer: &mut impl Observer,
+    ) -> Option<Holder> {
+        let mut tuple_home = home;
         if !self.connections4.is_empty() {
-            let found = self.connections4.get(&Connection4::new(ends));
+            let found = self.connections4.get_at(&Connection4::new(ends), home);
             observer.looked_up(Kind::Connection, found);
             if found.is_some() {
                 return found;
             }
+            tuple_home = self.tuples4.home(&Tuple4::new(ends));
         }
         if !self.tuples4.is_empty() {
-            let found = self.tuples4.get(&Tuple4::new(ends));
+            let found = self.tuples4.get_at(&Tuple4::new(ends), tuple_home);
             observer.looked_up(Kind::Tuple, found);
             if found.is_some() {
                 return found;

@@ -11,11 +11,12 @@
 
 use arrayvec::ArrayVec;
 use crossbeam_channel::{Receiver, Sender, TryRecvError};
+use dpdk::mbuf::Checksum;
 use port_api::{Backoff, sharpen_sleeps};
 use ring::Doorbells;
 use wire::Origin;
 
-use crate::classify::{Arrival, Nic, classify};
+use crate::classify::{self, Arrival, Begun, Nic, Quick, conclude};
 use crate::command::{Answer, Command, Event};
 use crate::counters::NicCounters;
 use crate::egress::{self, Permit, Towards};
@@ -23,7 +24,12 @@ use crate::fragments::{Fragments, WaitingRoom};
 use crate::io::{BURST, Buf, Bufs, Io};
 use crate::tables::Tables;
 use crate::verdict::{DropReason, HostReason, Verdict};
-use crate::vport::{Peer, Sent, Vport};
+use crate::vport::{Peer, Sent, Unstaged, Vport};
+
+/// Bursts of one NIC that are dealt out together, if it has that many waiting.
+const BURSTS: usize = 16;
+/// Rounds from one vport's turn in [`Worker::sweep`] to the next vport's, if they are busy ones.
+const SWEEP_ROUNDS: u64 = 64;
 
 mod fate;
 mod fragment;
@@ -78,10 +84,15 @@ pub struct Worker<I: Io> {
     channels: Channels,
     backoff: Backoff,
     burst: Bufs<I::Buf>,
+    /// Of each packet in `burst`, what the short cut says half way, and what at its end.
+    begun: Box<[Begun; BURST]>,
+    quick: Box<[Quick; BURST]>,
     sent: Bufs<Sent<I::Buf>>,
     freed: Bufs<I::Buf>,
     /// Vports that have got packets in this round.
     touched: Vec<u16>,
+    /// Whose turn it was in [`sweep`](Self::sweep).
+    swept: usize,
     reclaim: Option<Reclaim>,
     rx_fragments: Fragments,
     tx_fragments: Fragments,
@@ -118,9 +129,12 @@ impl<I: Io> Worker<I> {
             channels,
             backoff: Backoff::new(pure_poll),
             burst: Bufs::new(),
+            begun: Box::new([Begun::Done(Quick::Uncommon); BURST]),
+            quick: Box::new([Quick::Uncommon; BURST]),
             sent: Bufs::new(),
             freed: Bufs::new(),
             touched: Vec::with_capacity(slots.into()),
+            swept: 0,
             reclaim: None,
             rx_fragments: Fragments::new(tables.seed()),
             tx_fragments: Fragments::new(tables.seed()),
@@ -166,69 +180,127 @@ impl<I: Io> Worker<I> {
         for nic in 0..self.nics.len() {
             self.flush(nic);
         }
+        if !worked || self.rounds.is_multiple_of(SWEEP_ROUNDS) {
+            self.sweep();
+        }
         self.io.free(&mut self.freed);
         worked
     }
 
     // ---- from the NIC ----
 
+    /// Bursts, as long as they are full ones, up to [`BURSTS`]; stacks see them all at once, since
+    /// a ring that is touched for each packet costs more than everything else together.
     fn receive(&mut self, nic: usize) -> bool {
+        let mut received = 0;
+        for _ in 0..BURSTS {
+            let count = self.receive_burst(nic);
+            received += count;
+            if count < BURST {
+                break;
+            }
+        }
+        self.publish();
+        received > 0
+    }
+
+    /// Step by step, each for all packets: what one packet's step waits for, the CPU fetches while it
+    /// is at the others'.
+    fn receive_burst(&mut self, nic: usize) -> usize {
         let received = self.io.rx_burst(nic, &mut self.burst);
-        if received == 0 {
-            return false;
-        }
-        for buf in &self.burst {
-            buf.prefetch();
-        }
         let mut burst = std::mem::take(&mut self.burst);
-        let mut bytes = 0;
-        for buf in burst.drain(..) {
+        let (port, tables) = (&self.nics[nic].nic, &self.tables);
+        for (begun, buf) in self.begun.iter_mut().zip(&burst) {
+            *begun = classify::begin(buf.frame(), port, tables, &mut ());
+            if let Begun::V4(_, home) = begun {
+                tables.prefetch4(*home);
+            }
+        }
+        for begun in &self.begun[..burst.len()] {
+            if let Begun::V4(_, home) = begun {
+                tables.prefetch4_slot(*home);
+            }
+        }
+        for (quick, begun) in self.quick.iter_mut().zip(&self.begun[..burst.len()]) {
+            *quick = classify::finish(begun, tables, &mut ());
+            if let Quick::Claimed { slot, .. } = quick
+                && let Some(Some(vport)) = self.vports.get(usize::from(*slot))
+            {
+                vport.prefetch();
+            }
+        }
+        let (mut bytes, mut delivered) = (0, 0);
+        for (at, buf) in burst.drain(..).enumerate() {
             bytes += buf.frame().len() as u64;
-            let arrival = Arrival {
-                frame: buf.frame(),
-                origin: Origin::Wire,
-                checksum: buf.l4_checksum(),
-            };
-            match classify(&arrival, &self.nics[nic].nic, &self.tables, &mut ()) {
-                Verdict::Vport { slot, checksum } => self.deliver(nic, slot, checksum, buf),
-                Verdict::Host(reason) => self.deliver_to_host(nic, reason, buf),
-                Verdict::HostAndCopies(reason, copies) => {
-                    self.copy_to(nic, &copies, None, buf.frame());
-                    self.deliver_to_host(nic, reason, buf);
+            match self.quick[at] {
+                Quick::Claimed {
+                    slot,
+                    verify: false,
+                } => {
+                    let checksum = buf.l4_checksum() == Checksum::Good;
+                    delivered += u64::from(self.deliver(nic, slot, checksum, buf));
                 }
-                Verdict::Fragment(of) => self.receive_fragment(nic, &of, buf),
-                Verdict::Drop(reason) => self.drop_received(nic, reason, buf),
+                quick => self.receive_uncommon(nic, quick, buf),
             }
         }
         self.burst = burst;
         let counters = &mut self.nics[nic].counters;
         counters.rx_packets += received as u64;
         counters.rx_bytes += bytes;
-        self.publish();
-        true
+        counters.to_vports += delivered;
+        received
+    }
+
+    #[inline(never)]
+    fn receive_uncommon(&mut self, nic: usize, quick: Quick, buf: I::Buf) {
+        let arrival = Arrival {
+            frame: buf.frame(),
+            origin: Origin::Wire,
+            checksum: buf.l4_checksum(),
+        };
+        match conclude(quick, &arrival, &self.nics[nic].nic, &self.tables, &mut ()) {
+            Verdict::Vport { slot, checksum } => self.deliver_uncommon(nic, slot, checksum, buf),
+            Verdict::Host(reason) => self.deliver_to_host(nic, reason, buf),
+            Verdict::HostAndCopies(reason, copies) => {
+                self.copy_to(nic, &copies, None, buf.frame());
+                self.deliver_to_host(nic, reason, buf);
+            }
+            Verdict::Fragment(of) => self.receive_fragment(nic, &of, buf),
+            Verdict::Drop(reason) => self.drop_received(nic, reason, buf),
+        }
     }
 
     /// Shows the stacks what has come for them.
-    #[inline]
     fn publish(&mut self) {
         for slot in self.touched.drain(..) {
-            if let Some(vport) = &mut self.vports[usize::from(slot)] {
-                vport.publish();
+            if let Some(vport) = &mut self.vports[usize::from(slot)]
+                && vport.publish(&mut self.io, &mut self.freed).is_err()
+            {
+                shut(vport, &self.channels.events);
             }
         }
     }
 
-    #[inline]
-    fn deliver(&mut self, nic: usize, slot: u16, checksum: bool, buf: I::Buf) {
+    /// True if the vport gets the packet, which is then to be counted as the NIC's.
+    #[inline(always)]
+    fn deliver(&mut self, nic: usize, slot: u16, checksum: bool, buf: I::Buf) -> bool {
         let len = buf.frame().len() as u64;
         match self.stage(nic, slot, checksum, buf) {
             Ok(vport) => {
                 vport.counters.rx_packets += 1;
                 vport.counters.rx_bytes += len;
-                self.nics[nic].counters.to_vports += 1;
+                true
             }
-            Err((buf, reason)) => self.drop_for_vport(nic, slot, reason, buf),
+            Err((buf, reason)) => {
+                self.drop_for_vport(nic, slot, reason, buf);
+                false
+            }
         }
+    }
+
+    fn deliver_uncommon(&mut self, nic: usize, slot: u16, checksum: bool, buf: I::Buf) {
+        let delivered = self.deliver(nic, slot, checksum, buf);
+        self.nics[nic].counters.to_vports += u64::from(delivered);
     }
 
     #[inline]
@@ -246,8 +318,8 @@ impl<I: Io> Worker<I> {
         }
     }
 
-    /// Puts a packet into a vport's `rx` ring, to be published at the end of the burst.
-    #[inline]
+    /// Puts a packet into a vport's `rx` ring, to be published when the bursts are dealt out.
+    #[inline(always)]
     fn stage(
         &mut self,
         nic: usize,
@@ -258,17 +330,22 @@ impl<I: Io> Worker<I> {
         let Some(vport) = &mut self.vports[usize::from(slot)] else {
             return Err((buf, DropReason::VportShut));
         };
-        if !vport.touched && !vport.shut {
-            vport.touched = true;
-            self.touched.push(slot);
-            if vport.prepare(&mut self.io, &mut self.freed).is_err() {
-                shut(vport, &self.channels.events);
-            }
-        }
         if vport.shut {
             return Err((buf, DropReason::VportShut));
         }
-        vport.stage(&mut self.io, buf, self.nics[nic].nic.id, checksum)?;
+        let port = self.nics[nic].nic.id;
+        match vport.stage(&mut self.io, &mut self.freed, buf, port, checksum) {
+            Ok(()) => {}
+            Err((buf, Unstaged::Full(reason))) => return Err((buf, reason)),
+            Err((buf, Unstaged::Corrupt)) => {
+                shut(vport, &self.channels.events);
+                return Err((buf, DropReason::VportShut));
+            }
+        }
+        if !vport.touched {
+            vport.touched = true;
+            self.touched.push(slot);
+        }
         Ok(vport)
     }
 
@@ -306,6 +383,22 @@ impl<I: Io> Worker<I> {
         }
         self.publish();
         worked
+    }
+
+    /// Takes back what stacks gave up without ringing: one vport's turn, so that idle ones cost
+    /// nothing, and yet none keeps for long what it no longer has.
+    fn sweep(&mut self) {
+        self.swept = if self.swept + 1 < self.vports.len() {
+            self.swept + 1
+        } else {
+            0
+        };
+        if let Some(vport) = &mut self.vports[self.swept]
+            && !vport.shut
+            && vport.replenish(&mut self.io, &mut self.freed).is_err()
+        {
+            shut(vport, &self.channels.events);
+        }
     }
 
     /// Sends what a vport has put into its `tx` ring, a burst at most, and refills it.

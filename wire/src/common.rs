@@ -49,14 +49,16 @@ pub fn common_v4(frame: &[u8]) -> Option<TupleV4> {
     if !(is_shape & is_whole & ends & is_right_sum_v4(head)) {
         return None;
     }
-    let segment_len = total_len - 20;
-    has_sound_segment(frame, ETHERNET + 20, segment_len, proto, src_port).then_some(TupleV4 {
-        src,
-        dst,
-        src_port,
-        dst_port,
-        proto,
-    })
+    let udp_len = usize::from(be16(head, ETHERNET + 24));
+    has_sound_segment(frame, ETHERNET + 20, total_len - 20, udp_len, proto, src_port).then_some(
+        TupleV4 {
+            src,
+            dst,
+            src_port,
+            dst_port,
+            proto,
+        },
+    )
 }
 
 /// As [`common_v4`], over IPv6.
@@ -73,31 +75,36 @@ pub fn common_v6(frame: &[u8]) -> Option<TupleV6> {
     if !(shape && whole && ends) {
         return None;
     }
-    has_sound_segment(frame, ETHERNET + 40, payload_len, proto, src_port).then_some(TupleV6 {
-        src,
-        dst,
-        src_port,
-        dst_port,
-        proto,
-    })
+    let udp_len = usize::from(be16(head, ETHERNET + 44));
+    has_sound_segment(frame, ETHERNET + 40, payload_len, udp_len, proto, src_port).then_some(
+        TupleV6 {
+            src,
+            dst,
+            src_port,
+            dst_port,
+            proto,
+        },
+    )
 }
 
-/// Whether the lengths in the segment's header fit `len`, the length of the segment.
+/// Whether the lengths in the segment's header fit `len`, the length of the segment. `udp_len` is what
+/// stands where UDP has it.
 #[inline(always)]
-fn has_sound_segment(frame: &[u8], at: usize, len: usize, proto: u8, src_port: u16) -> bool {
+fn has_sound_segment(
+    frame: &[u8],
+    at: usize,
+    len: usize,
+    udp_len: usize,
+    proto: u8,
+    src_port: u16,
+) -> bool {
     match proto {
-        proto::UDP => {
-            let udp_len = frame
-                .get(at + 4..)
-                .and_then(|rest| rest.first_chunk::<2>())
-                .map_or(0, |bytes| usize::from(u16::from_be_bytes(*bytes)));
-            (udp_len >= 8) && (udp_len <= len)
-        }
+        proto::UDP => (udp_len >= 8) & (udp_len <= len),
         proto::TCP => {
             let data_offset = frame
                 .get(at + 12)
                 .map_or(0, |byte| usize::from(byte >> 4) * 4);
-            (data_offset >= 20) && (data_offset <= len) && (src_port != 0)
+            (data_offset >= 20) & (data_offset <= len) & (src_port != 0)
         }
         _ => false,
     }
