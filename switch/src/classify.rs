@@ -10,7 +10,7 @@ use wire::{
 };
 
 use crate::flow_table::Home;
-use crate::key::{Ends, Ends4, Ends6, zone, zone_of};
+use crate::key::{Connection4, Ends, Ends4, Ends6, zone, zone_of};
 use crate::tables::{Holder, Tables, has_ports};
 use crate::trace::Observer;
 use crate::verdict::{Copies, DropReason, FragmentOf, HostReason, Owner, Verdict};
@@ -59,6 +59,8 @@ pub enum Quick {
     Uncommon,
     /// It is of the common shape, to the port's MAC, and no one has claimed it.
     Unclaimed,
+    /// The same over IPv4, and who has claimed it is still to be looked up.
+    Begun,
     /// The same, and this vport has.
     Claimed {
         /// Which.
@@ -80,45 +82,43 @@ pub fn classify(
     conclude(quick, arrival, nic, tables, observer)
 }
 
-/// The short cut, half way: what is known before a table has been read.
-#[derive(Clone, Copy, Debug)]
-pub enum Begun {
-    /// It is over IPv4: this is to be looked up, and there.
-    V4(Ends4, Home),
-    /// Nothing is left to be done.
-    Done(Quick),
-}
-
 /// The short cut: untagged TCP and UDP of the common shape to the port's MAC.
-#[inline(always)]
 pub fn quick(frame: &[u8], nic: &Nic, tables: &Tables, observer: &mut impl Observer) -> Quick {
-    finish(&begin(frame, nic, tables, observer), tables, observer)
+    match begin(frame, nic) {
+        Some(key) => finish(key, tables.home4(key), tables, observer),
+        None => quick6(frame, nic, tables, observer),
+    }
 }
 
-/// The first half of [`quick`]: reads the frame only, so that the tables can be asked for early.
+/// The first half of [`quick`], over IPv4: what is to be looked up. Reads the frame only, so that
+/// the tables can be asked for early.
 #[inline(always)]
-pub fn begin(frame: &[u8], nic: &Nic, tables: &Tables, observer: &mut impl Observer) -> Begun {
+pub fn begin(frame: &[u8], nic: &Nic) -> Option<Connection4> {
     if !frame.starts_with(&nic.mac.0) {
-        return Begun::Done(Quick::Uncommon);
+        return None;
     }
-    if let Some(tuple) = common_v4(frame) {
-        let ends = ends_v4(&tuple, Vlan::NONE);
-        return Begun::V4(ends, tables.home4(&ends));
-    }
-    Begun::Done(match common_v6(frame) {
-        Some(tuple) => {
+    common_v4(frame).map(|tuple| Connection4::new(&ends_v4(&tuple, Vlan::NONE)))
+}
+
+/// The second half.
+#[inline(always)]
+pub fn finish(
+    key: Connection4,
+    home: Home,
+    tables: &Tables,
+    observer: &mut impl Observer,
+) -> Quick {
+    claimed_by(tables.find4_at(key, home, observer))
+}
+
+/// What [`begin`] has found nothing in.
+#[inline(never)]
+pub fn quick6(frame: &[u8], nic: &Nic, tables: &Tables, observer: &mut impl Observer) -> Quick {
+    match common_v6(frame) {
+        Some(tuple) if frame.starts_with(&nic.mac.0) => {
             claimed_by(tables.find6(&ends_v6(&tuple, Vlan::NONE, nic), observer))
         }
-        None => Quick::Uncommon,
-    })
-}
-
-/// The second half of [`quick`].
-#[inline(always)]
-pub fn finish(begun: &Begun, tables: &Tables, observer: &mut impl Observer) -> Quick {
-    match begun {
-        Begun::V4(ends, home) => claimed_by(tables.find4_at(ends, *home, observer)),
-        Begun::Done(quick) => *quick,
+        _ => Quick::Uncommon,
     }
 }
 
@@ -142,7 +142,7 @@ pub fn conclude(
     match quick {
         Quick::Claimed { slot, verify } => to_holder(slot, verify, arrival, observer),
         Quick::Unclaimed => Verdict::Host(HostReason::Unclaimed),
-        Quick::Uncommon => uncommon(arrival, nic, tables, observer),
+        Quick::Uncommon | Quick::Begun => uncommon(arrival, nic, tables, observer),
     }
 }
 

@@ -49,7 +49,7 @@ const LOWEST: u64 = 0x0101_0101_0101_0101;
 /// The highest bit of each byte.
 const HIGHEST: u64 = LOWEST << 7;
 /// The tags of a bucket; above them is the number of keys that went elsewhere.
-const TAGS: u64 = u64::MAX >> ELSEWHERE;
+const TAGS: u64 = (1 << ELSEWHERE) - 1;
 const ELSEWHERE: u32 = 56;
 
 /// The highest bit of each tag that is zero, and no other.
@@ -229,7 +229,7 @@ impl<K: Key, V: Copy + Default> FlowTable<K, V> {
 /// The highest bit of each tag in a bucket that is `tag`.
 #[inline(always)]
 const fn matches(bucket: u64, tag: u8) -> u64 {
-    zero_tags(bucket ^ tag as u64 * LOWEST)
+    zero_tags(bucket ^ (tag as u64 * LOWEST))
 }
 
 /// The way of the lowest match; 8 if there is none.

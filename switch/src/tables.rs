@@ -202,18 +202,18 @@ impl Tables {
     }
 
     /// Who owns a packet of TCP, UDP or SCTP over IPv4.
-    #[inline(always)]
     pub fn find4(&self, ends: &Ends4, observer: &mut impl Observer) -> Option<Holder> {
-        self.find4_at(ends, self.home4(ends), observer)
+        let key = Connection4::new(ends);
+        self.find4_at(key, self.home4(key), observer)
     }
 
     /// Where [`find4_at`](Self::find4_at) will look first.
     #[inline(always)]
-    pub fn home4(&self, ends: &Ends4) -> Home {
+    pub fn home4(&self, key: Connection4) -> Home {
         if self.connections4.is_empty() {
-            self.tuples4.home(&Tuple4::new(ends))
+            self.tuples4.home(&Tuple4::of(key))
         } else {
-            self.connections4.home(&Connection4::new(ends))
+            self.connections4.home(&key)
         }
     }
 
@@ -227,44 +227,47 @@ impl Tables {
         }
     }
 
-    /// Asks the CPU to fetch what [`find4_at`](Self::find4_at) will read then.
+    /// Asks the CPU to fetch what [`find4_at`](Self::find4_at) will read then, if there are so many
+    /// claims that it would have to wait.
     #[inline(always)]
     pub fn prefetch4_slot(&self, home: Home) {
-        if self.connections4.is_empty() {
-            self.tuples4.prefetch_slot(home);
-        } else {
-            self.connections4.prefetch_slot(home);
-        }
+        self.connections4.prefetch_slot(home);
+    }
+
+    /// Whether [`prefetch4_slot`](Self::prefetch4_slot) is worth a call for each packet.
+    #[inline]
+    pub const fn is_large(&self) -> bool {
+        self.connections4.len() > 1024
     }
 
     /// As [`find4`](Self::find4), with what [`home4`](Self::home4) has said.
     #[inline(always)]
     pub fn find4_at(
         &self,
-        ends: &Ends4,
+        key: Connection4,
         home: Home,
         observer: &mut impl Observer,
     ) -> Option<Holder> {
-        let mut tuple_home = home;
-        if !self.connections4.is_empty() {
-            let found = self.connections4.get_at(&Connection4::new(ends), home);
-            observer.looked_up(Kind::Connection, found);
-            if found.is_some() {
-                return found;
-            }
-            tuple_home = self.tuples4.home(&Tuple4::new(ends));
-        }
-        if !self.tuples4.is_empty() {
-            let found = self.tuples4.get_at(&Tuple4::new(ends), tuple_home);
+        if self.connections4.is_empty() {
+            let found = self.tuples4.get_at(&Tuple4::of(key), home);
             observer.looked_up(Kind::Tuple, found);
-            if found.is_some() {
-                return found;
-            }
+            return found.or_else(|| self.find4_wide(key, observer));
         }
+        let found = self.connections4.get_at(&key, home);
+        observer.looked_up(Kind::Connection, found);
+        found.or_else(|| {
+            let found = self.tuples4.get(&Tuple4::of(key));
+            observer.looked_up(Kind::Tuple, found);
+            found.or_else(|| self.find4_wide(key, observer))
+        })
+    }
+
+    #[inline(always)]
+    fn find4_wide(&self, key: Connection4, observer: &mut impl Observer) -> Option<Holder> {
         if self.wide.is_empty() {
             return None;
         }
-        self.find_wide(&widen(ends), true, observer)
+        self.find_wide(&widen(&key.ends()), true, observer)
     }
 
     /// Who owns a packet of TCP, UDP or SCTP over IPv6.

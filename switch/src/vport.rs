@@ -174,12 +174,12 @@ impl Vport {
 
     /// Looks again at what the stack has taken and given back.
     #[cold]
-    fn make_room<I: Io>(
-        &mut self,
-        io: &mut I,
-        freed: &mut Bufs<I::Buf>,
-    ) -> Result<(), Unstaged> {
-        let looked = self.rings.rx.refresh().and_then(|_| self.drain_free(io, freed));
+    fn make_room<I: Io>(&mut self, io: &mut I, freed: &mut Bufs<I::Buf>) -> Result<(), Unstaged> {
+        let looked = self
+            .rings
+            .rx
+            .refresh()
+            .and_then(|_| self.drain_free(io, freed));
         if looked.is_err() {
             return Err(Unstaged::Corrupt);
         }

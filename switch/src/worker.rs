@@ -16,12 +16,14 @@ use port_api::{Backoff, sharpen_sleeps};
 use ring::Doorbells;
 use wire::Origin;
 
-use crate::classify::{self, Arrival, Begun, Nic, Quick, conclude};
+use crate::classify::{self, Arrival, Nic, Quick, conclude};
 use crate::command::{Answer, Command, Event};
 use crate::counters::NicCounters;
 use crate::egress::{self, Permit, Towards};
+use crate::flow_table::Home;
 use crate::fragments::{Fragments, WaitingRoom};
 use crate::io::{BURST, Buf, Bufs, Io};
+use crate::key::Connection4;
 use crate::tables::Tables;
 use crate::verdict::{DropReason, HostReason, Verdict};
 use crate::vport::{Peer, Sent, Unstaged, Vport};
@@ -84,8 +86,9 @@ pub struct Worker<I: Io> {
     channels: Channels,
     backoff: Backoff,
     burst: Bufs<I::Buf>,
-    /// Of each packet in `burst`, what the short cut says half way, and what at its end.
-    begun: Box<[Begun; BURST]>,
+    /// Of each packet in `burst`: what is to be looked up, and where.
+    keys: Box<[(Connection4, Home); BURST]>,
+    /// Of each packet in `burst`: what the short cut says.
     quick: Box<[Quick; BURST]>,
     sent: Bufs<Sent<I::Buf>>,
     freed: Bufs<I::Buf>,
@@ -129,7 +132,7 @@ impl<I: Io> Worker<I> {
             channels,
             backoff: Backoff::new(pure_poll),
             burst: Bufs::new(),
-            begun: Box::new([Begun::Done(Quick::Uncommon); BURST]),
+            keys: Box::new([Default::default(); BURST]),
             quick: Box::new([Quick::Uncommon; BURST]),
             sent: Bufs::new(),
             freed: Bufs::new(),
@@ -208,29 +211,54 @@ impl<I: Io> Worker<I> {
     /// is at the others'.
     fn receive_burst(&mut self, nic: usize) -> usize {
         let received = self.io.rx_burst(nic, &mut self.burst);
-        let mut burst = std::mem::take(&mut self.burst);
+        self.begin(nic);
+        self.look_up();
+        let bytes = self.deal_out(nic);
+        let counters = &mut self.nics[nic].counters;
+        counters.rx_packets += received as u64;
+        counters.rx_bytes += bytes;
+        received
+    }
+
+    /// From frames to what is to be looked up.
+    #[inline(never)]
+    fn begin(&mut self, nic: usize) {
         let (port, tables) = (&self.nics[nic].nic, &self.tables);
-        for (begun, buf) in self.begun.iter_mut().zip(&burst) {
-            *begun = classify::begin(buf.frame(), port, tables, &mut ());
-            if let Begun::V4(_, home) = begun {
-                tables.prefetch4(*home);
+        let steps = self.quick.iter_mut().zip(self.keys.iter_mut());
+        for ((quick, at), buf) in steps.zip(&self.burst) {
+            if let Some(key) = classify::begin(buf.frame(), port) {
+                let home = tables.home4(key);
+                tables.prefetch4(home);
+                *at = (key, home);
+                *quick = Quick::Begun;
+            } else {
+                *quick = classify::quick6(buf.frame(), port, tables, &mut ());
             }
         }
-        for begun in &self.begun[..burst.len()] {
-            if let Begun::V4(_, home) = begun {
+    }
+
+    /// From there to who has claimed it.
+    #[inline(never)]
+    fn look_up(&mut self) {
+        let (tables, count) = (&self.tables, self.burst.len());
+        if tables.is_large() {
+            for (_, home) in &self.keys[..count] {
                 tables.prefetch4_slot(*home);
             }
         }
-        for (quick, begun) in self.quick.iter_mut().zip(&self.begun[..burst.len()]) {
-            *quick = classify::finish(begun, tables, &mut ());
-            if let Quick::Claimed { slot, .. } = quick
-                && let Some(Some(vport)) = self.vports.get(usize::from(*slot))
-            {
-                vport.prefetch();
+        for (quick, (key, home)) in self.quick[..count].iter_mut().zip(self.keys.iter()) {
+            if *quick == Quick::Begun {
+                *quick = classify::finish(*key, *home, tables, &mut ());
             }
         }
+    }
+
+    /// To each packet's owner. Tells how many bytes that were.
+    #[inline(never)]
+    fn deal_out(&mut self, nic: usize) -> u64 {
+        let mut burst = std::mem::take(&mut self.burst);
         let (mut bytes, mut delivered) = (0, 0);
-        for (at, buf) in burst.drain(..).enumerate() {
+        for (buf, at) in burst.drain(..).zip(0..BURST) {
             bytes += buf.frame().len() as u64;
             match self.quick[at] {
                 Quick::Claimed {
@@ -244,11 +272,8 @@ impl<I: Io> Worker<I> {
             }
         }
         self.burst = burst;
-        let counters = &mut self.nics[nic].counters;
-        counters.rx_packets += received as u64;
-        counters.rx_bytes += bytes;
-        counters.to_vports += delivered;
-        received
+        self.nics[nic].counters.to_vports += delivered;
+        bytes
     }
 
     #[inline(never)]

@@ -17,7 +17,7 @@ const LONGEST: usize = u16::MAX as usize;
 const SHORTEST_V4: usize = ETHERNET + 20 + 8;
 const SHORTEST_V6: usize = ETHERNET + 40 + 8;
 
-/// From byte 6 on: source MAC, EtherType. What must be as in [`MAC_TYPE`].
+/// From byte 6 on: source MAC, `EtherType`. What must be as in [`MAC_TYPE`].
 const MAC_TYPE_MASK: u64 = 0x0100_0000_0000_ffff;
 /// Not a group's MAC; IPv4.
 const MAC_TYPE: u64 = 0x0800;
@@ -42,23 +42,29 @@ pub fn common_v4(frame: &[u8]) -> Option<TupleV4> {
     let (src_port, dst_port) = ((ports >> 16) as u16, ports as u16);
     let proto = head[23];
     let total_len = usize::from(be16(head, 16));
-    let is_whole = (total_len >= SHORTEST_V4 - ETHERNET)
-        & (total_len <= frame.len() - ETHERNET)
-        & (frame.len() <= LONGEST);
-    let ends = is_plain_v4(src) & is_plain_v4(dst) & (src != dst) & (dst_port != 0);
-    if !(is_shape & is_whole & ends & is_right_sum_v4(head)) {
+    let is_whole = total_len >= SHORTEST_V4 - ETHERNET
+        && total_len <= frame.len() - ETHERNET
+        && frame.len() <= LONGEST;
+    let ends = is_plain_v4(src) && is_plain_v4(dst) && src != dst && dst_port != 0;
+    if !(is_shape && is_whole && ends && is_right_sum_v4(head)) {
         return None;
     }
     let udp_len = usize::from(be16(head, ETHERNET + 24));
-    has_sound_segment(frame, ETHERNET + 20, total_len - 20, udp_len, proto, src_port).then_some(
-        TupleV4 {
-            src,
-            dst,
-            src_port,
-            dst_port,
-            proto,
-        },
+    has_sound_segment(
+        frame,
+        ETHERNET + 20,
+        total_len - 20,
+        udp_len,
+        proto,
+        src_port,
     )
+    .then_some(TupleV4 {
+        src,
+        dst,
+        src_port,
+        dst_port,
+        proto,
+    })
 }
 
 /// As [`common_v4`], over IPv6.
@@ -99,12 +105,12 @@ fn has_sound_segment(
     src_port: u16,
 ) -> bool {
     match proto {
-        proto::UDP => (udp_len >= 8) & (udp_len <= len),
+        proto::UDP => udp_len >= 8 && udp_len <= len,
         proto::TCP => {
             let data_offset = frame
                 .get(at + 12)
                 .map_or(0, |byte| usize::from(byte >> 4) * 4);
-            (data_offset >= 20) & (data_offset <= len) & (src_port != 0)
+            data_offset >= 20 && data_offset <= len && src_port != 0
         }
         _ => false,
     }
