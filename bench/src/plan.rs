@@ -53,7 +53,7 @@ pub struct Plan {
         long,
         value_name = "OPTIONS",
         allow_hyphen_values = true,
-        default_value = "--poll --ring-size 256 --quota 512 --fill 1 --txd 64"
+        default_value = "--poll --ring-size 2048 --quota 2048 --fill 1 --txd 64"
     )]
     switch: String,
     /// testpmd's options, behind EAL's

@@ -31,6 +31,9 @@ pub struct Vport {
     /// Buffers lent to it by this worker.
     pub held: u32,
     quota: u32,
+    /// Packets in the `rx` ring that the stack is shown at once, so that it does not start when the
+    /// ring is full.
+    show_at: u32,
     /// Packets since the `free` ring was looked at.
     lent: u32,
     /// As the ledger names it.
@@ -52,6 +55,9 @@ pub struct Vport {
 
 /// Packets for a vport after which its `free` ring is worth a look: two cache lines of it.
 const DRAIN_AFTER: u32 = 32;
+
+/// The part of an `rx` ring, one in so many, whose packets don't wait for the end of the round.
+const SHARE_SHOWN: u32 = 4;
 
 /// Why a packet is not in the `rx` ring.
 pub enum Unstaged {
@@ -89,6 +95,7 @@ impl Vport {
     /// A vport that holds nothing yet. `generation` tells successive stacks of a slot apart.
     pub fn new(slot: u16, generation: u8, peer: Peer, rings: SwitchSide, limits: Limits) -> Self {
         Self {
+            show_at: rings.rx.room() / SHARE_SHOWN,
             slot,
             peer,
             owner: Owner {
@@ -169,6 +176,9 @@ impl Vport {
         };
         self.rings.rx.stage(desc.pack());
         self.held += 1;
+        if self.rings.rx.unpublished() >= self.show_at {
+            self.lent += self.rings.rx.publish();
+        }
         Ok(())
     }
 
