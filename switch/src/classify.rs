@@ -6,11 +6,11 @@ use arrayvec::ArrayVec;
 use dpdk::mbuf::Checksum as Hardware;
 use wire::{
     Arp, Body, Checksum, Fragment, Group, MacAddr, NdKind, NeighborDiscovery, Origin, Other,
-    TupleV4, TupleV6, Vlan, common_v4, common_v6, parse, proto, verify_l4,
+    TupleV4, TupleV6, Vlan, parse, proto, verify_l4,
 };
 
-use crate::flow_table::Home;
-use crate::key::{Connection4, Ends, Ends4, Ends6, zone, zone_of};
+use crate::key::{Ends, Ends4, Ends6, zone, zone_of};
+use crate::quick::{Quick, quick};
 use crate::tables::{Holder, Tables, has_ports};
 use crate::trace::Observer;
 use crate::verdict::{Copies, DropReason, FragmentOf, HostReason, Owner, Verdict};
@@ -51,25 +51,6 @@ pub struct Arrival<'a> {
     pub checksum: Hardware,
 }
 
-/// What the short cut says of a frame.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Quick {
-    /// Nothing: it takes the long way.
-    #[default]
-    Uncommon,
-    /// It is of the common shape, to the port's MAC, and no one has claimed it.
-    Unclaimed,
-    /// The same over IPv4, and who has claimed it is still to be looked up.
-    Begun,
-    /// The same, and this vport has.
-    Claimed {
-        /// Which.
-        slot: u16,
-        /// Layer 4 checksums are to be verified.
-        verify: bool,
-    },
-}
-
 /// Decides on a received frame. Reads nothing but the frame and the tables; never panics.
 pub fn classify(
     arrival: &Arrival<'_>,
@@ -80,54 +61,6 @@ pub fn classify(
     observer.begins(arrival.frame, arrival.origin);
     let quick = quick(arrival.frame, nic, tables, observer);
     conclude(quick, arrival, nic, tables, observer)
-}
-
-/// The short cut: untagged TCP and UDP of the common shape to the port's MAC.
-pub fn quick(frame: &[u8], nic: &Nic, tables: &Tables, observer: &mut impl Observer) -> Quick {
-    match begin(frame, nic) {
-        Some(key) => finish(key, tables.home4(key), tables, observer),
-        None => quick6(frame, nic, tables, observer),
-    }
-}
-
-/// The first half of [`quick`], over IPv4: what is to be looked up. Reads the frame only, so that
-/// the tables can be asked for early.
-#[inline(always)]
-pub fn begin(frame: &[u8], nic: &Nic) -> Option<Connection4> {
-    if !frame.starts_with(&nic.mac.0) {
-        return None;
-    }
-    common_v4(frame).map(|tuple| Connection4::new(&ends_v4(&tuple, Vlan::NONE)))
-}
-
-/// The second half.
-#[inline(always)]
-pub fn finish(
-    key: Connection4,
-    home: Home,
-    tables: &Tables,
-    observer: &mut impl Observer,
-) -> Quick {
-    claimed_by(tables.find4_at(key, home, observer))
-}
-
-/// What [`begin`] has found nothing in.
-#[inline(never)]
-pub fn quick6(frame: &[u8], nic: &Nic, tables: &Tables, observer: &mut impl Observer) -> Quick {
-    match common_v6(frame) {
-        Some(tuple) if frame.starts_with(&nic.mac.0) => {
-            claimed_by(tables.find6(&ends_v6(&tuple, Vlan::NONE, nic), observer))
-        }
-        _ => Quick::Uncommon,
-    }
-}
-
-#[inline(always)]
-fn claimed_by(found: Option<Holder>) -> Quick {
-    found.map_or(Quick::Unclaimed, |holder| Quick::Claimed {
-        slot: holder.vport,
-        verify: holder.verify,
-    })
 }
 
 /// The verdict, after the short cut.
@@ -171,7 +104,7 @@ fn uncommon(
 
 /// The ends of a received packet: its destination is on this machine.
 #[inline(always)]
-fn ends_v4(tuple: &TupleV4, vlan: Vlan) -> Ends4 {
+pub(crate) fn ends_v4(tuple: &TupleV4, vlan: Vlan) -> Ends4 {
     Ends {
         local: tuple.dst,
         remote: tuple.src,
@@ -184,7 +117,7 @@ fn ends_v4(tuple: &TupleV4, vlan: Vlan) -> Ends4 {
 }
 
 #[inline(always)]
-fn ends_v6(tuple: &TupleV6, vlan: Vlan, nic: &Nic) -> Ends6 {
+pub(crate) fn ends_v6(tuple: &TupleV6, vlan: Vlan, nic: &Nic) -> Ends6 {
     Ends {
         local: tuple.dst,
         remote: tuple.src,

@@ -11,6 +11,7 @@ use crate::flow_table::{FlowTable, Full, Home, Seed};
 use crate::key::{
     Connection4, Connection6, Ends, Ends4, Ends6, Place, Subject, Tuple4, Tuple6, Wide,
 };
+use crate::shares::{Shares, take_share, vports};
 use crate::trace::Observer;
 
 /// Who has a claim.
@@ -38,28 +39,6 @@ impl Holder {
     #[inline]
     pub fn lets_send(&self, vport: u16) -> bool {
         self.vport == vport || self.before == Some(vport)
-    }
-}
-
-/// Vports, each with the number of its claims.
-#[derive(Clone, Debug, Default)]
-struct Shares(Vec<(u16, u32)>);
-
-impl Shares {
-    fn add(&mut self, vport: u16) {
-        match self.0.iter_mut().find(|(v, _)| *v == vport) {
-            Some((_, claims)) => *claims += 1,
-            None => self.0.push((vport, 1)),
-        }
-    }
-
-    fn remove(&mut self, vport: u16) {
-        if let Some(at) = self.0.iter().position(|(v, _)| *v == vport) {
-            self.0[at].1 -= 1;
-            if self.0[at].1 == 0 {
-                self.0.swap_remove(at);
-            }
-        }
     }
 }
 
@@ -150,7 +129,7 @@ impl Tables {
                 let key = (group, subject.spec.vlan);
                 let members = self.groups.get_mut(&key)?;
                 members.remove(vport);
-                if members.0.is_empty() {
+                if members.is_empty() {
                     self.groups.remove(&key);
                 }
                 return Some(Holder::new(vport, subject.spec.verify));
@@ -418,20 +397,6 @@ impl Tables {
     /// True if no one has claimed anything.
     pub fn is_empty(&self) -> bool {
         self.on_address.is_empty() && self.groups.is_empty() && self.any_addresses == 0
-    }
-}
-
-fn vports(shares: Option<&Shares>) -> impl ExactSizeIterator<Item = u16> + '_ {
-    let shares = shares.map_or(&[][..], |shares| &shares.0);
-    shares.iter().map(|(vport, _)| *vport)
-}
-
-fn take_share<K: Eq + std::hash::Hash>(map: &mut HashMap<K, Shares>, key: &K, vport: u16) {
-    if let Some(shares) = map.get_mut(key) {
-        shares.remove(vport);
-        if shares.0.is_empty() {
-            map.remove(key);
-        }
     }
 }
 

@@ -9,22 +9,16 @@
 //! Nothing on the way of a packet allocates, locks, logs, divides by a variable or makes a system
 //! call; the one exception is waking the exception path's thread when it sleeps, once per burst.
 
-use arrayvec::ArrayVec;
-use crossbeam_channel::{Receiver, Sender, TryRecvError};
+use crossbeam_channel::{Sender, TryRecvError};
 use dpdk::mbuf::Checksum;
-use port_api::{Backoff, sharpen_sleeps};
-use ring::Doorbells;
+use port_api::sharpen_sleeps;
 use wire::Origin;
 
-use crate::classify::{self, Arrival, Nic, Quick, conclude};
-use crate::command::{Answer, Command, Event};
-use crate::counters::NicCounters;
+use crate::classify::{Arrival, conclude};
+use crate::command::{Command, Event};
 use crate::egress::{self, Permit, Towards};
-use crate::flow_table::Home;
-use crate::fragments::{Fragments, WaitingRoom};
-use crate::io::{BURST, Buf, Bufs, Io};
-use crate::key::Connection4;
-use crate::tables::Tables;
+use crate::io::{BURST, Buf, Io};
+use crate::quick::{self, Quick};
 use crate::verdict::{DropReason, HostReason, Verdict};
 use crate::vport::{Peer, Sent, Unstaged, Vport};
 
@@ -37,117 +31,11 @@ mod fate;
 mod fragment;
 mod local;
 mod obey;
+mod state;
 
-use obey::Reclaim;
-
-/// A NIC port on this worker.
-struct NicState<B> {
-    nic: Nic,
-    /// The vport of the host behind this port.
-    host: u16,
-    /// Longest frame that may be sent, in bytes without FCS and VLAN tags.
-    max_frame: usize,
-    counters: NicCounters,
-    tx: Bufs<B>,
-    /// Of each packet in `tx`: the vport that it is from, and its length.
-    tx_from: ArrayVec<(u16, u16), BURST>,
-}
-
-/// The channels between a worker and the control thread.
-pub struct Channels {
-    /// From the control thread.
-    pub commands: Receiver<Command>,
-    /// One per command, in order.
-    pub answers: Sender<Answer>,
-    /// Unasked.
-    pub events: Sender<Event>,
-}
-
-/// A NIC port, as a worker is told of it.
-#[derive(Clone, Debug)]
-pub struct NicSetup {
-    /// What classification needs to know.
-    pub nic: Nic,
-    /// The host's vport behind this port.
-    pub host: u16,
-    /// Longest frame that may be sent, in bytes without FCS and VLAN tags.
-    pub max_frame: usize,
-}
-
-/// All that one worker has.
-pub struct Worker<I: Io> {
-    io: I,
-    nics: Vec<NicState<I::Buf>>,
-    tables: Tables,
-    vports: Vec<Option<Box<Vport>>>,
-    doorbells: Doorbells,
-    /// Vports to be served although they have not rung again.
-    pending: Vec<u64>,
-    channels: Channels,
-    backoff: Backoff,
-    burst: Bufs<I::Buf>,
-    /// Of each packet in `burst`: what is to be looked up, and where.
-    keys: Box<[(Connection4, Home); BURST]>,
-    /// Of each packet in `burst`: what the short cut says.
-    quick: Box<[Quick; BURST]>,
-    sent: Bufs<Sent<I::Buf>>,
-    freed: Bufs<I::Buf>,
-    /// Vports that have got packets in this round.
-    touched: Vec<u16>,
-    /// Whose turn it was in [`sweep`](Self::sweep).
-    swept: usize,
-    reclaim: Option<Reclaim>,
-    rx_fragments: Fragments,
-    tx_fragments: Fragments,
-    waiting: WaitingRoom<I::Buf>,
-    rounds: u64,
-    busy_rounds: u64,
-}
+pub use state::{Channels, NicSetup, Worker};
 
 impl<I: Io> Worker<I> {
-    /// A worker with no vports yet, of `slots` possible ones.
-    pub fn new(
-        io: I,
-        nics: &[NicSetup],
-        tables: Tables,
-        slots: u16,
-        doorbells: Doorbells,
-        channels: Channels,
-        pure_poll: bool,
-    ) -> Self {
-        let nics = nics.iter().map(|setup| NicState {
-            nic: setup.nic.clone(),
-            host: setup.host,
-            max_frame: setup.max_frame,
-            counters: NicCounters::default(),
-            tx: Bufs::new(),
-            tx_from: ArrayVec::new(),
-        });
-        Self {
-            io,
-            nics: nics.collect(),
-            vports: (0..slots).map(|_| None).collect(),
-            pending: vec![0; doorbells.len()],
-            doorbells,
-            channels,
-            backoff: Backoff::new(pure_poll),
-            burst: Bufs::new(),
-            keys: Box::new([Default::default(); BURST]),
-            quick: Box::new([Quick::Uncommon; BURST]),
-            sent: Bufs::new(),
-            freed: Bufs::new(),
-            touched: Vec::with_capacity(slots.into()),
-            swept: 0,
-            reclaim: None,
-            rx_fragments: Fragments::new(tables.seed()),
-            tx_fragments: Fragments::new(tables.seed()),
-            waiting: WaitingRoom::default(),
-            tables,
-            rounds: 0,
-            busy_rounds: 0,
-        }
-    }
-
     /// Works until told to stop, or until the control thread is gone. Gives back what it worked
     /// on.
     pub fn run(mut self) -> I {
@@ -226,13 +114,13 @@ impl<I: Io> Worker<I> {
         let (port, tables) = (&self.nics[nic].nic, &self.tables);
         let steps = self.quick.iter_mut().zip(self.keys.iter_mut());
         for ((quick, at), buf) in steps.zip(&self.burst) {
-            if let Some(key) = classify::begin(buf.frame(), port) {
+            if let Some(key) = quick::begin(buf.frame(), port) {
                 let home = tables.home4(key);
                 tables.prefetch4(home);
                 *at = (key, home);
                 *quick = Quick::Begun;
             } else {
-                *quick = classify::quick6(buf.frame(), port, tables, &mut ());
+                *quick = quick::quick6(buf.frame(), port, tables, &mut ());
             }
         }
     }
@@ -248,7 +136,7 @@ impl<I: Io> Worker<I> {
         }
         for (quick, (key, home)) in self.quick[..count].iter_mut().zip(self.keys.iter()) {
             if *quick == Quick::Begun {
-                *quick = classify::finish(*key, *home, tables, &mut ());
+                *quick = quick::finish(*key, *home, tables, &mut ());
             }
         }
     }
