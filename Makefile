@@ -25,8 +25,11 @@ test: build ## all tests: units, EAL, and a real primary with real stacks in nam
 test-long: export MULTISTACK_LONG = 1
 test-long: test ## the same, with a minute of wrk and 1,000 attach cycles
 
-bench: build ## throughput, beside testpmd on the same device
-	@$(CARGO) run --release --locked --package multistack-bench --bin multistack-bench
+bench: build ## all figures, beside the peers that are installed; bench-demux64 for one
+	@$(BIN)/multistack-bench
+
+bench-%: build
+	@$(BIN)/multistack-bench $*
 
 bench-micro: setup ## instructions per packet of the data path's pieces, by callgrind
 	@$(CARGO) run --release --locked --package multistack-bench --bin micro

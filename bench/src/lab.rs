@@ -9,15 +9,22 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use rustix::process::{Resource, getrlimit, setrlimit};
 use rustix::thread::{CpuSet, sched_setaffinity};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
 use crate::Error;
+use crate::hugepages::Hugepages;
 
 /// The lcores of every contender. The second, which does the work, has its CPU for itself; the
 /// first one's CPU is for all else: control threads, the stacks, the benchmark.
 pub const LCORES: &str = "0-1";
-const CONTROL_CPU: usize = 0;
+pub const CONTROL_CPU: usize = 0;
+/// The other one's.
+pub const WORK_CPU: usize = 1;
+
+/// From a contender's first packet to the first reading.
+pub const WARM_UP: Duration = Duration::from_millis(500);
 
 /// What is shared by all runs. Dropping it removes what they have left.
 pub struct Lab {
@@ -25,6 +32,8 @@ pub struct Lab {
     pub prefix: String,
     /// For what is to go at the end.
     pub dir: PathBuf,
+    /// More of them while runs need them.
+    pub hugepages: Hugepages,
     stop: Arc<AtomicBool>,
 }
 
@@ -38,10 +47,21 @@ impl Lab {
         let mut cpus = CpuSet::new();
         cpus.set(CONTROL_CPU);
         sched_setaffinity(None, &cpus)?;
+        raise_fd_limit()?;
         let prefix = format!("msperf{}", std::process::id());
         let dir = std::env::temp_dir().join(&prefix);
         fs::create_dir(&dir).map_err(|error| format!("{}: {error}", dir.display()))?;
-        Ok(Self { prefix, dir, stop })
+        Ok(Self {
+            prefix,
+            dir,
+            hugepages: Hugepages::default(),
+            stop,
+        })
+    }
+
+    /// Whether a signal ends the benchmark.
+    pub fn is_interrupted(&self) -> bool {
+        self.stop.load(Ordering::Relaxed)
     }
 
     /// EAL's runtime directory of a contender (`rte_eal_get_runtime_dir`, for root).
@@ -54,7 +74,7 @@ impl Lab {
         const STEP: Duration = Duration::from_millis(50);
         let end = Instant::now() + time;
         loop {
-            if self.stop.load(Ordering::Relaxed) {
+            if self.is_interrupted() {
                 return Err("interrupted".into());
             }
             let left = end.saturating_duration_since(Instant::now());
@@ -79,6 +99,13 @@ impl Drop for Lab {
             }
         }
     }
+}
+
+/// As many file descriptors as allowed: a switch has four of a stack.
+fn raise_fd_limit() -> Result<(), Error> {
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    Ok(setrlimit(Resource::Nofile, limit)?)
 }
 
 /// Runs this program again, with `flag` added, in a network namespace of its own: the runs make

@@ -1,16 +1,30 @@
-//! Throughput runs in the manner of testpmd, beside testpmd, on a device that never runs dry.
+//! Measures the switch beside its peers, on a device that never runs dry.
 //!
-//! Read in this order: `plan` (what is compared, round by round), `demux` (the switch and its
-//! stacks), `drain` (the stacks), `testpmd` (the peer), `report` (what comes out).
+//! Read in this order: `experiments` (what is measured, and what it is to reach), `experiment`,
+//! `plan` (round by round), `multistack`, `switch`, `stacks` (ours), `peers`, `testpmd`, `ovs`
+//! (theirs), `measured`, `table`, `results` (what comes out).
 
+mod conservation;
 mod counters;
-mod demux;
-mod drain;
+mod echo;
+mod experiment;
+mod experiments;
+mod forwarder;
+mod hugepages;
 mod lab;
 mod machine;
+mod measured;
+mod multistack;
+mod ovs;
+mod peers;
 mod plan;
 mod process;
-mod report;
+mod results;
+mod stacks;
+mod statistics;
+mod svg;
+mod switch;
+mod table;
 mod telemetry;
 mod testpmd;
 mod traffic;
@@ -24,11 +38,15 @@ use clap::{Parser, Subcommand};
 type Error = Box<dyn std::error::Error>;
 
 #[derive(Parser)]
-#[command(name = "multistack-bench", version)]
-/// Measures the throughput of multistack beside dpdk-testpmd's, in turns.
+#[command(
+    name = "multistack-bench",
+    version,
+    args_conflicts_with_subcommands = true
+)]
+/// Measures multistack beside its peers, in turns.
 ///
-/// Needs root, two CPUs that have nothing else to do, some 200 MiB of free hugepages, and
-/// `multistack` beside this program. Prints a table and writes results.json.
+/// Needs root, two CPUs that have nothing else to do, hugepages (it makes more of them while it
+/// runs), and `multistack` beside this program. Prints a table and writes results.json.
 struct Args {
     #[command(subcommand)]
     command: Option<Command>,
@@ -40,18 +58,20 @@ struct Args {
 enum Command {
     /// The stacks of a run: started by the benchmark itself.
     #[command(hide = true)]
-    Drain {
+    Stacks {
         /// Control socket of the primary.
         socket: PathBuf,
-        /// How many.
-        stacks: u16,
+        /// Which, as JSON.
+        plan: String,
     },
 }
 
 fn main() -> ExitCode {
     let args = Args::parse();
     let result = match args.command {
-        Some(Command::Drain { socket, stacks }) => drain::run(&socket, stacks),
+        Some(Command::Stacks { socket, plan }) => serde_json::from_str(&plan)
+            .map_err(Error::from)
+            .and_then(|plan| stacks::run(&socket, plan)),
         None => plan::run(&args.plan),
     };
     match result {

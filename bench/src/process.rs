@@ -72,6 +72,16 @@ impl Process {
         }
     }
 
+    /// Waits for this line on its standard output.
+    pub fn expect(&mut self, expected: &str) -> Result<(), Error> {
+        let line = self.line()?;
+        if line == expected {
+            Ok(())
+        } else {
+            Err(format!("{}: {line:?} instead of {expected:?}", self.name).into())
+        }
+    }
+
     /// Writes a line to its standard input.
     pub fn tell(&mut self, line: &str) -> Result<(), Error> {
         let stdin = self.stdin.as_mut().ok_or("no pipe")?;
@@ -131,6 +141,12 @@ impl Process {
         let tail: Vec<_> = log.lines().skip(from).collect();
         format!("{}: {what}\n{}", self.name, tail.join("\n")).into()
     }
+}
+
+/// Whether there is such a program in `PATH`.
+pub fn is_installed(program: &str) -> bool {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path).any(|dir| dir.join(program).is_file())
 }
 
 impl Drop for Process {

@@ -22,6 +22,15 @@ pub struct Telemetry {
     pub greeting: Value,
 }
 
+/// What a forwarder has moved since its start.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Forwarded {
+    /// Packets received from `net_pcap`.
+    pub received: u64,
+    /// Packets that any other device has taken.
+    pub sent: u64,
+}
+
 impl Telemetry {
     /// Connects to the program with this EAL runtime directory.
     pub fn connect(runtime_dir: &Path) -> Result<Self, Error> {
@@ -33,16 +42,44 @@ impl Telemetry {
         Ok(Self { socket, greeting })
     }
 
-    /// Packets that port `id` has received.
-    pub fn received(&self, id: u16) -> Result<u64, Error> {
-        send(
-            &self.socket,
-            format!("/ethdev/stats,{id}").as_bytes(),
-            SendFlags::NOSIGNAL,
-        )?;
-        let answer = receive(&self.socket)?;
-        let count = answer["/ethdev/stats"]["ipackets"].as_u64();
-        count.ok_or_else(|| format!("no counters of port {id} in {answer}").into())
+    /// The ids of the ports that receive from `net_pcap`, and of the others.
+    pub fn ports(&self) -> Result<(Vec<u64>, Vec<u64>), Error> {
+        let list = self.ask("/ethdev/list")?;
+        let ids = list.as_array().into_iter().flatten();
+        let (mut sources, mut sinks) = (Vec::new(), Vec::new());
+        for id in ids.filter_map(Value::as_u64) {
+            let info = self.ask(&format!("/ethdev/info,{id}"))?;
+            let is_source = info["name"]
+                .as_str()
+                .is_some_and(|n| n.starts_with("net_pcap"));
+            (if is_source { &mut sources } else { &mut sinks }).push(id);
+        }
+        Ok((sources, sinks))
+    }
+
+    /// What has gone from the ones to the others.
+    pub fn forwarded(&self, sources: &[u64], sinks: &[u64]) -> Result<Forwarded, Error> {
+        Ok(Forwarded {
+            received: self.sum(sources, "ipackets")?,
+            sent: self.sum(sinks, "opackets")?,
+        })
+    }
+
+    fn sum(&self, ids: &[u64], counter: &str) -> Result<u64, Error> {
+        let mut sum = 0;
+        for id in ids {
+            let stats = self.ask(&format!("/ethdev/stats,{id}"))?;
+            let count = stats[counter].as_u64();
+            sum += count.ok_or_else(|| format!("no {counter} of port {id} in {stats}"))?;
+        }
+        Ok(sum)
+    }
+
+    fn ask(&self, command: &str) -> Result<Value, Error> {
+        send(&self.socket, command.as_bytes(), SendFlags::NOSIGNAL)?;
+        let mut answer = receive(&self.socket)?;
+        let topic = command.split(',').next().unwrap_or(command);
+        Ok(answer[topic].take())
     }
 }
 

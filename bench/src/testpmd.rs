@@ -1,78 +1,64 @@
-//! The peer: `dpdk-testpmd` in io mode, which receives and sends and does nothing else.
+//! A peer: `dpdk-testpmd` in io mode, which receives and sends and does nothing else.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
+use serde_json::{Value, json};
+
 use crate::Error;
-use crate::counters::{Sample, per_second, timed};
+use crate::experiment::{Contender, Sample};
+use crate::forwarder;
 use crate::lab::{LCORES, Lab};
-use crate::plan::{Contender, WARM_UP};
-use crate::process::Process;
+use crate::process::{Process, is_installed};
 use crate::telemetry::Telemetry;
-use crate::traffic;
+use crate::traffic::{self, Traffic};
+
+/// Its name in results.json.
+pub const KEY: &str = "testpmd_io";
+
+const PROGRAM: &str = "dpdk-testpmd";
+
+/// Options, of which the fastest are taken: caches and pools as large as DPDK allows and as small
+/// as the device leaves room, and bursts of all useful sizes.
+const CANDIDATES: [&str; 5] = [
+    "--mbcache=512 --total-num-mbufs=16384 --burst=32",
+    "--mbcache=512 --total-num-mbufs=16384 --burst=64",
+    "--mbcache=512 --total-num-mbufs=16384 --burst=128",
+    "--mbcache=512 --total-num-mbufs=4096 --burst=64",
+    "--mbcache=256 --total-num-mbufs=4096 --burst=64",
+];
 
 /// testpmd between the device under test and a `net_null` that swallows everything.
+#[derive(Clone)]
 pub struct Testpmd {
-    options: Vec<String>,
+    options: &'static str,
+    traffic: Traffic,
     version: Option<String>,
 }
 
 impl Testpmd {
-    /// With these options behind EAL's.
-    pub fn new(options: &str) -> Self {
-        Self {
-            options: options.split_whitespace().map(str::to_owned).collect(),
-            version: None,
+    /// In every configuration that is worth a try, or why there is none.
+    pub fn candidates() -> Result<Vec<Self>, String> {
+        if !is_installed(PROGRAM) {
+            return Err(format!("{PROGRAM} (package dpdk-dev) is not installed"));
         }
+        let each = CANDIDATES.iter().map(|options| Self {
+            options,
+            traffic: Traffic::smallest(1),
+            version: None,
+        });
+        Ok(each.collect())
     }
 
-    /// Whether there is such a program.
-    pub fn is_installed() -> bool {
-        let path = std::env::var_os("PATH").unwrap_or_default();
-        std::env::split_paths(&path).any(|dir| dir.join(PROGRAM).is_file())
-    }
-}
-
-const PROGRAM: &str = "dpdk-testpmd";
-
-impl Contender for Testpmd {
-    fn key(&self) -> String {
-        "testpmd_io".to_owned()
+    /// The same with other traffic.
+    #[must_use]
+    pub const fn with_traffic(mut self, traffic: Traffic) -> Self {
+        self.traffic = traffic;
+        self
     }
 
-    fn label(&self) -> String {
-        "testpmd io".to_owned()
-    }
-
-    fn version(&self) -> Option<String> {
-        self.version.clone()
-    }
-
-    fn measure(&mut self, lab: &Lab, time: Duration) -> Result<Sample, Error> {
-        let mut process = Process::start(lab, "testpmd", Path::new(PROGRAM), &self.args(lab)?)?;
-        let telemetry = process.until(lab, || Telemetry::connect(&lab.runtime_dir()))?;
-        self.version = telemetry.greeting["version"].as_str().map(str::to_owned);
-        process.until(lab, || match telemetry.received(0)? {
-            0 => Err("it does not forward".into()),
-            _ => Ok(()),
-        })?;
-        lab.sleep(WARM_UP)?;
-        let (before, start) = timed(|| telemetry.received(0))?;
-        lab.sleep(time)?;
-        let (after, end) = timed(|| telemetry.received(0))?;
-        process.terminate()?;
-        let pps = per_second(after - before, end - start);
-        Ok(Sample {
-            delivered_pps: pps,
-            offered_pps: pps,
-        })
-    }
-}
-
-impl Testpmd {
     fn args(&self, lab: &Lab) -> Result<Vec<String>, Error> {
-        let pcap: PathBuf = lab.dir.join("testpmd.pcap");
-        traffic::write(&pcap, 1)?;
+        let pcap = self.traffic.write(lab)?;
         let mut args = vec![
             format!("-l{LCORES}"),
             format!("--file-prefix={}", lab.prefix),
@@ -84,7 +70,34 @@ impl Testpmd {
             "--auto-start".to_owned(),
             "--forward-mode=io".to_owned(),
         ];
-        args.extend(self.options.iter().cloned());
+        args.extend(self.options.split_whitespace().map(str::to_owned));
         Ok(args)
+    }
+}
+
+impl Contender for Testpmd {
+    fn key(&self) -> String {
+        KEY.to_owned()
+    }
+
+    fn label(&self) -> String {
+        "testpmd io".to_owned()
+    }
+
+    fn version(&self) -> Option<(&'static str, String)> {
+        Some(("testpmd", self.version.clone()?))
+    }
+
+    fn settings(&self) -> Value {
+        json!({ "options": self.options })
+    }
+
+    fn measure(&mut self, lab: &Lab, time: Duration) -> Result<Sample, Error> {
+        let mut process = Process::start(lab, "testpmd", Path::new(PROGRAM), &self.args(lab)?)?;
+        let telemetry = process.until(lab, || Telemetry::connect(&lab.runtime_dir()))?;
+        self.version = telemetry.greeting["version"].as_str().map(str::to_owned);
+        let sample = forwarder::measure(&mut process, &telemetry, lab, time)?;
+        process.terminate()?;
+        Ok(sample)
     }
 }

@@ -1,16 +1,19 @@
 //! What the device receives, over and over: a pcap file for `net_pcap` with `infinite_rx=1`.
 
-use std::io;
+use std::fs::File;
+use std::io::{self, BufWriter, Write};
 use std::net::{Ipv4Addr, SocketAddr};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use wire::MacAddr;
 use wire::emit::{Eth, Udp};
 
-/// Packets in the file, each a flow of its own. The device holds as many buffers.
-pub const PACKETS: u16 = 1024;
-/// Bytes of a packet: the smallest Ethernet frame, 64 bytes, less the 4 of the FCS.
-pub const FRAME: u16 = 60;
+use crate::lab::Lab;
+
+/// Packets in a file, each a flow of its own, unless there are to be more.
+pub const PACKETS: u32 = 1024;
+/// Bytes of the smallest frame: 64, less the 4 of the FCS, which DPDK does not see.
+pub const SMALLEST: u16 = 60;
 /// The host's address, which the stacks share.
 pub const HOST: Ipv4Addr = Ipv4Addr::new(10, 99, 0, 1);
 /// The host's address as `--host-addr` wants it.
@@ -22,10 +25,72 @@ const CLIENT: Ipv4Addr = Ipv4Addr::new(10, 99, 0, 2);
 const CLIENT_MAC: MacAddr = MacAddr([0x02, 0, 0, 0, 0, 0x02]);
 const CLIENT_PORT: u16 = 1024;
 const FIRST_PORT: u16 = 20_000;
-/// What Ethernet, IPv4 and UDP headers leave of a [`FRAME`].
-const PAYLOAD: usize = FRAME as usize - 14 - 20 - 8;
+/// What Ethernet, IPv4 and UDP headers take of a frame.
+const HEADERS: usize = 14 + 20 + 8;
 
-/// The device that gives the packets in `pcap` forever, for EAL's `--vdev`.
+/// A file's content: UDP packets, the first for the first of `stacks` stacks, the next for the
+/// next: no two neighbours have one owner, which is the hardest order to demultiplex.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Traffic {
+    /// Bytes of a frame, without FCS.
+    pub frame: u16,
+    /// How many stacks it is for.
+    pub stacks: u16,
+}
+
+impl Traffic {
+    /// The smallest frames.
+    pub const fn smallest(stacks: u16) -> Self {
+        Self {
+            frame: SMALLEST,
+            stacks,
+        }
+    }
+
+    /// Writes the file into the lab's folder, and tells where it is.
+    pub fn write(self, lab: &Lab) -> io::Result<PathBuf> {
+        let path = lab.dir.join(format!("{}-{}.pcap", self.frame, self.stacks));
+        if !path.exists() {
+            self.write_to(&path)?;
+        }
+        Ok(path)
+    }
+
+    fn write_to(self, path: &Path) -> io::Result<()> {
+        let payload = vec![0; usize::from(self.frame) - HEADERS];
+        let mut frame = vec![0; self.frame.into()];
+        let mut file = BufWriter::new(File::create(path)?);
+        file.write_all(&file_header())?;
+        for number in 0..PACKETS {
+            let (src, dst) = self.ends(number);
+            let packet = Udp {
+                eth: Eth {
+                    dst: NIC,
+                    src: CLIENT_MAC,
+                },
+                src,
+                dst,
+                payload: &payload,
+            };
+            let len = packet.write(&mut frame);
+            debug_assert_eq!(len, Some(frame.len()));
+            for field in [number, 0, self.frame.into(), self.frame.into()] {
+                file.write_all(&field.to_le_bytes())?;
+            }
+            file.write_all(&frame)?;
+        }
+        file.flush()
+    }
+
+    /// Source and destination of a packet.
+    fn ends(self, number: u32) -> (SocketAddr, SocketAddr) {
+        let low = |number: u32| u16::try_from(number % 0x8000).unwrap_or(0);
+        let stack = low(number % u32::from(self.stacks));
+        ((CLIENT, CLIENT_PORT + low(number)).into(), claim_of(stack))
+    }
+}
+
+/// The device that gives the packets in `pcap` forever, for EAL's `--vdev` and OVS.
 pub fn device(pcap: &Path) -> String {
     format!("net_pcap0,rx_pcap={},infinite_rx=1", pcap.display())
 }
@@ -33,31 +98,6 @@ pub fn device(pcap: &Path) -> String {
 /// What stack `number` claims.
 pub fn claim_of(number: u16) -> SocketAddr {
     SocketAddr::from((HOST, FIRST_PORT + number))
-}
-
-/// Writes [`PACKETS`] UDP packets to `path`, the first for the first of `stacks` stacks, the next
-/// for the next: no two neighbours have one owner, which is the hardest order to demultiplex.
-pub fn write(path: &Path, stacks: u16) -> io::Result<()> {
-    let mut file = file_header();
-    for number in 0..PACKETS {
-        let packet = Udp {
-            eth: Eth {
-                dst: NIC,
-                src: CLIENT_MAC,
-            },
-            src: (CLIENT, CLIENT_PORT + number).into(),
-            dst: claim_of(number % stacks),
-            payload: &[0; PAYLOAD],
-        };
-        let mut frame = [0; FRAME as usize];
-        let len = packet.write(&mut frame);
-        debug_assert_eq!(len, Some(frame.len()));
-        for field in [u32::from(number), 0, FRAME.into(), FRAME.into()] {
-            file.extend(field.to_le_bytes());
-        }
-        file.extend(frame);
-    }
-    std::fs::write(path, file)
 }
 
 /// The file header of libpcap's savefile format, pcap-savefile(5): version 2.4, Ethernet.
@@ -83,13 +123,17 @@ mod tests {
     #[test]
     fn packets_are_right_and_evenly_spread() {
         let path = std::env::temp_dir().join(format!("msperf-test-{}", std::process::id()));
-        write(&path, 64).unwrap();
+        let traffic = Traffic {
+            frame: 128,
+            stacks: 64,
+        };
+        traffic.write_to(&path).unwrap();
         let file = std::fs::read(&path).unwrap();
         std::fs::remove_file(&path).unwrap();
         let (header, records) = file.split_at(24);
         assert_eq!(header[..8], [0xd4, 0xc3, 0xb2, 0xa1, 2, 0, 4, 0]);
         let mut ports = BTreeMap::new();
-        for record in records.chunks(16 + usize::from(FRAME)) {
+        for record in records.chunks(16 + 128) {
             let frame = &record[16..];
             let wire::Body::V4(l4) = wire::parse(frame, wire::Origin::Wire).unwrap().body else {
                 panic!("not a packet of IPv4 with ports");

@@ -1,0 +1,188 @@
+//! multistack, started and asked.
+
+use std::path::{Path, PathBuf};
+
+use port_api::Client;
+use port_api::protocol::{PortRow, PortStats, Reply, Request, VportStats};
+
+use crate::Error;
+use crate::counters;
+use crate::lab::{LCORES, Lab};
+use crate::process::Process;
+use crate::stacks::Stacks;
+use crate::traffic;
+
+/// Options for throughput: as little of everything as keeps the worker busy, so that all of it
+/// stays in the CPU's cache.
+pub const TUNING: &str = "--poll --fill 1 --txd 64";
+/// Buffers that a vport may hold, and entries of its rings: room for a worker's round if there are few
+/// vports; with many, a round has little for each.
+const QUOTA_OF_FEW: u32 = 2048;
+const QUOTA_OF_MANY: u32 = 512;
+const FEW: u16 = 64;
+/// Buffers beside quotas and the device's: queues, caches, hands; and as much again.
+const SLACK: u32 = 8192;
+/// Bytes of a buffer, and of what the switch keeps for each, rounded up.
+const BUFFER: u32 = 2560;
+/// Bytes of hugepages for everything but buffers and rings, rounded up.
+const FIXED: u64 = 64 << 20;
+/// Bytes of the four rings for each entry of the largest, rounded up.
+const ENTRY: u64 = 32;
+
+/// How it is started.
+#[derive(Clone, Debug)]
+pub struct Setup {
+    /// The program.
+    pub program: PathBuf,
+    /// EAL's option for the lcores.
+    pub lcores: String,
+    /// How many of them are workers.
+    pub workers: u16,
+    /// What EAL's `--vdev` says.
+    pub device: String,
+    /// Buffers that the device keeps for itself.
+    pub held: u32,
+    /// Most stacks.
+    pub vports: u16,
+    /// Most claims.
+    pub claims: u32,
+    /// Further options.
+    pub options: String,
+}
+
+impl Setup {
+    /// One worker, and the tuning for throughput.
+    pub fn new(device: String, vports: u16) -> Result<Self, Error> {
+        Ok(Self {
+            program: sibling("multistack")?,
+            lcores: format!("-l{LCORES}"),
+            workers: 1,
+            device,
+            held: traffic::PACKETS,
+            vports,
+            claims: 65_536,
+            options: TUNING.to_owned(),
+        })
+    }
+
+    const fn quota(&self) -> u32 {
+        if self.vports <= FEW {
+            QUOTA_OF_FEW
+        } else {
+            QUOTA_OF_MANY
+        }
+    }
+
+    fn mbufs(&self) -> u32 {
+        let quotas = self.quota() * (u32::from(self.vports) + 1);
+        self.held + u32::from(self.workers) * (quotas + SLACK)
+    }
+
+    /// Hugepages of 2 MiB.
+    fn pages(&self) -> u64 {
+        let workers = u64::from(self.workers);
+        let rings = workers * u64::from(self.vports) * u64::from(self.quota()) * ENTRY;
+        let buffers = u64::from(self.mbufs()) * u64::from(BUFFER);
+        (buffers + rings + FIXED).div_ceil(2 << 20)
+    }
+
+    fn args(&self, lab: &Lab) -> Vec<String> {
+        let mut args = vec![
+            self.lcores.clone(),
+            format!("--file-prefix={}", lab.prefix),
+            "--no-pci".to_owned(),
+            format!("--vdev={}", self.device),
+            "--".to_owned(),
+            format!("--socket={}", socket(lab).display()),
+            format!("--host-addr={}", traffic::HOST_CIDR),
+            format!("--max-vports={}", self.vports),
+            format!("--max-claims={}", self.claims),
+            format!("--quota={}", self.quota()),
+            format!("--ring-size={}", self.quota()),
+            // The device holds buffers of which the switch knows nothing otherwise.
+            format!("--mbufs={}", self.mbufs()),
+        ];
+        args.extend(self.options.split_whitespace().map(str::to_owned));
+        args
+    }
+}
+
+/// A running one.
+pub struct Switch {
+    process: Process,
+    client: Client,
+    socket: String,
+}
+
+impl Switch {
+    /// Starts it, and waits until it answers.
+    pub fn start(lab: &Lab, setup: &Setup) -> Result<Self, Error> {
+        lab.hugepages.ensure(setup.pages())?;
+        let mut process = Process::start(lab, "multistack", &setup.program, &setup.args(lab))?;
+        let client = process.until(lab, || Ok(Client::connect(&socket(lab), "bench")?))?;
+        Ok(Self {
+            process,
+            client,
+            socket: socket(lab).display().to_string(),
+        })
+    }
+
+    /// Starts `stacks` on it, and waits until they have their claims.
+    pub fn attach(&self, lab: &Lab, stacks: Stacks) -> Result<Process, Error> {
+        self.helper(lab, "stacks", &serde_json::to_string(&stacks)?)
+    }
+
+    /// Starts this program again in one of its other roles, and waits until it is ready.
+    pub fn helper(&self, lab: &Lab, role: &str, plan: &str) -> Result<Process, Error> {
+        let program = std::env::current_exe()?;
+        let mut process = Process::start(lab, role, &program, &[role, &self.socket, plan])?;
+        process.expect("ready")?;
+        Ok(process)
+    }
+
+    /// Its release and DPDK's.
+    pub fn version(&self) -> String {
+        let greeting = self.client.greeting();
+        format!("{}, {}", greeting.switch, greeting.dpdk)
+    }
+
+    /// The one port.
+    pub fn port_row(&self) -> Result<PortRow, Error> {
+        match self.client.call(&Request::Ports, &[])? {
+            Reply::Ports { mut ports } if ports.len() == 1 => Ok(ports.remove(0)),
+            other => Err(format!("not one port: {other:?}").into()),
+        }
+    }
+
+    /// The counters of the one port.
+    pub fn port(&self) -> Result<PortStats, Error> {
+        counters::port(&self.client)
+    }
+
+    /// The counters of all vports.
+    pub fn vports(&self) -> Result<Vec<VportStats>, Error> {
+        counters::vports(&self.client)
+    }
+
+    /// Ends it.
+    pub fn terminate(self) -> Result<(), Error> {
+        self.process.terminate()
+    }
+}
+
+fn socket(lab: &Lab) -> PathBuf {
+    lab.dir.join("control.sock")
+}
+
+/// A program in the same folder as this one.
+fn sibling(name: &str) -> Result<PathBuf, Error> {
+    existing(&std::env::current_exe()?.with_file_name(name))
+}
+
+fn existing(program: &Path) -> Result<PathBuf, Error> {
+    if program.is_file() {
+        Ok(program.to_owned())
+    } else {
+        Err(format!("no {}: build the workspace first", program.display()).into())
+    }
+}
