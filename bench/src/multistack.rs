@@ -11,7 +11,7 @@ use crate::counters::{mpps, timed};
 use crate::experiment::{Contender, Sample};
 use crate::lab::{Lab, WARM_UP};
 use crate::stacks::{Stacks, Task, Totals};
-use crate::switch::{Setup, Switch, TUNING};
+use crate::switch::{Setup, Switch, TUNING, quota};
 use crate::traffic::{self, Traffic};
 
 /// Which packets make the figure.
@@ -112,7 +112,11 @@ impl Contender for Multistack {
     }
 
     fn settings(&self) -> Value {
-        json!({ "options": TUNING, "frame_bytes": self.traffic.frame })
+        json!({
+            "options": TUNING,
+            "quota_and_ring_size": quota(self.stacks.attached),
+            "frame_bytes": self.traffic.frame,
+        })
     }
 
     fn measure(&mut self, lab: &Lab, time: Duration) -> Result<Sample, Error> {

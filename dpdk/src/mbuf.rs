@@ -199,20 +199,6 @@ impl Mbuf {
         h.pkt_len = end.into();
         true
     }
-
-    /// Asks the CPU to bring the start of the packet into its cache. Reads the header, so do it
-    /// once the header is there.
-    #[inline]
-    pub fn prefetch(&self) {
-        let h = self.header();
-        fetch(h.buf_addr.cast::<u8>().wrapping_add(h.data_off.into()));
-    }
-
-    /// Asks the CPU to bring the header into its cache.
-    #[inline]
-    pub fn prefetch_header(&self) {
-        fetch(self.0.as_ptr().cast_const().cast());
-    }
 }
 
 #[inline]
@@ -229,19 +215,14 @@ fn checksum(flags: u64, good: u64, bad: u64) -> Checksum {
 /// Asks the CPU to bring the start of `value` into its cache.
 #[inline(always)]
 pub fn prefetch<T>(value: &T) {
-    fetch(std::ptr::from_ref(value).cast());
-}
-
-#[inline(always)]
-fn fetch(address: *const u8) {
     #[cfg(target_arch = "x86_64")]
     // SAFETY: SSE is part of x86-64, and a prefetch of any address is harmless.
     unsafe {
         use core::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
-        _mm_prefetch::<_MM_HINT_T0>(address.cast());
+        _mm_prefetch::<_MM_HINT_T0>(ptr::from_ref(value).cast());
     }
     #[cfg(not(target_arch = "x86_64"))]
-    let _ = address;
+    let _ = value;
 }
 
 impl Drop for Mbuf {

@@ -5,8 +5,7 @@
 //! with a secret, so that no one outside can choose keys which share a bucket.
 //!
 //! A bucket is one word: seven tags, and how many keys had to go to their second bucket. Most lookups
-//! read that word, and one key if there is a hit. The words of a million entries fit into a CPU's
-//! cache.
+//! read that word, and one key if there is a hit. The words of a million entries take 2 MiB.
 
 use dpdk::prefetch;
 

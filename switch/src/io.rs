@@ -31,9 +31,6 @@ pub trait Buf {
     /// Makes `len` bytes from `offset` on, counted from the buffer's start, the frame. False, and
     /// nothing changed, if they leave the buffer.
     fn set_frame(&mut self, offset: u16, len: u16) -> bool;
-
-    /// Asks the CPU to fetch the frame's first bytes.
-    fn prefetch(&self);
 }
 
 /// What a worker works on.
@@ -93,11 +90,6 @@ impl Buf for Mbuf {
     #[inline]
     fn set_frame(&mut self, offset: u16, len: u16) -> bool {
         self.set_data(offset, len)
-    }
-
-    #[inline]
-    fn prefetch(&self) {
-        Mbuf::prefetch(self);
     }
 }
 

@@ -112,9 +112,7 @@ impl Connection4 {
                 | proto_and_vlan(ends.proto, ends.vlan),
         ])
     }
-}
 
-impl Connection4 {
     /// What it was made of.
     #[allow(clippy::cast_possible_truncation)] // fields of the words
     pub(crate) const fn ends(self) -> Ends4 {

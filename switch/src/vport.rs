@@ -141,14 +141,6 @@ impl Vport {
         Ok(())
     }
 
-    /// Asks the CPU to fetch what [`stage`](Self::stage) will touch.
-    #[inline(always)]
-    pub fn prefetch(&self) {
-        dpdk::prefetch(self);
-        dpdk::prefetch(&self.held);
-        dpdk::prefetch(&self.counters);
-    }
-
     /// Puts a packet into the `rx` ring, to be [`publish`](Self::publish)ed.
     ///
     /// # Errors

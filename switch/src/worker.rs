@@ -99,6 +99,9 @@ impl<I: Io> Worker<I> {
     /// is at the others'.
     fn receive_burst(&mut self, nic: usize) -> usize {
         let received = self.io.rx_burst(nic, &mut self.burst);
+        if received == 0 {
+            return 0;
+        }
         self.begin(nic);
         self.look_up();
         let bytes = self.deal_out(nic);

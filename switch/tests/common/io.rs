@@ -46,8 +46,6 @@ impl Buf for MockBuf {
         (self.offset, self.len) = (offset, len);
         true
     }
-
-    fn prefetch(&self) {}
 }
 
 enum Place {
