@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use hdrhistogram::Histogram;
 use serde_json::{Value, json};
 
 use crate::Error;
@@ -15,6 +16,8 @@ pub struct Sample {
     pub value: f64,
     /// What else is worth knowing of the run.
     pub details: BTreeMap<&'static str, f64>,
+    /// How long something took, each time, in ns.
+    pub times: Option<Histogram<u64>>,
 }
 
 impl Sample {
@@ -23,6 +26,7 @@ impl Sample {
         Self {
             value,
             details: BTreeMap::new(),
+            times: None,
         }
     }
 

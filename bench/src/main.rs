@@ -4,12 +4,14 @@
 //! `plan` (round by round), `multistack`, `switch`, `stacks` (ours), `peers`, `testpmd`, `ovs`
 //! (theirs), `measured`, `table`, `results` (what comes out).
 
+mod churn;
 mod conservation;
 mod counters;
 mod echo;
 mod experiment;
 mod experiments;
 mod forwarder;
+mod fresh;
 mod hugepages;
 mod lab;
 mod machine;
@@ -27,6 +29,7 @@ mod switch;
 mod table;
 mod telemetry;
 mod testpmd;
+mod times;
 mod traffic;
 
 use std::path::PathBuf;
@@ -64,6 +67,18 @@ enum Command {
         /// Which, as JSON.
         plan: String,
     },
+    /// A stack that comes and goes.
+    #[command(hide = true)]
+    Churn {
+        /// Control socket of the primary.
+        socket: PathBuf,
+    },
+    /// A stack that attaches once.
+    #[command(hide = true)]
+    Fresh {
+        /// Control socket of the primary.
+        socket: PathBuf,
+    },
 }
 
 fn main() -> ExitCode {
@@ -72,6 +87,8 @@ fn main() -> ExitCode {
         Some(Command::Stacks { socket, plan }) => serde_json::from_str(&plan)
             .map_err(Error::from)
             .and_then(|plan| stacks::run(&socket, plan)),
+        Some(Command::Churn { socket }) => churn::run(&socket),
+        Some(Command::Fresh { socket }) => fresh::run(&socket),
         None => plan::run(&args.plan),
     };
     match result {

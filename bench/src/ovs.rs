@@ -207,7 +207,7 @@ impl Home {
                  ofport_request={number} options:dpdk-devargs={device}"
             );
         };
-        add("in", SINKS + 1, &traffic::device(pcap));
+        add("in", SINKS + 1, &traffic::device(pcap, 1));
         for number in 1..=SINKS {
             let name = format!("out{number}");
             add(&name, number, &format!("net_null{number},no-rx=1"));

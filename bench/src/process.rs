@@ -110,6 +110,19 @@ impl Process {
         }
     }
 
+    /// Waits for its end.
+    pub fn wait(mut self, lab: &Lab) -> Result<(), Error> {
+        let start = Instant::now();
+        while start.elapsed() < PATIENCE {
+            match self.child.try_wait()? {
+                Some(status) if status.success() => return Ok(()),
+                Some(status) => return Err(self.failure(&status.to_string())),
+                None => lab.sleep(Duration::from_millis(1))?,
+            }
+        }
+        Err(self.failure("it does not end"))
+    }
+
     /// SIGTERM, and waits for the end.
     pub fn terminate(mut self) -> Result<(), Error> {
         if self.end() {

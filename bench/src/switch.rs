@@ -21,12 +21,10 @@ const QUOTA: u32 = 512;
 const SLACK: u32 = 8192;
 /// Bytes of a buffer, and of what the switch keeps for each, rounded up.
 const BUFFER: u32 = 2560;
-/// Bytes of hugepages for everything but buffers, rounded up; rings and tables are the most of it.
+/// Bytes of hugepages for everything but buffers, rounded up; EAL's own are the most of it.
 const FIXED: u64 = 64 << 20;
 /// Bytes of rings for a vport and a worker, rounded up.
 const RINGS: u64 = 16 << 10;
-/// Bytes of tables for a claim and a worker, rounded up.
-const CLAIM: u64 = 256;
 
 /// How it is started.
 #[derive(Clone, Debug)]
@@ -51,9 +49,9 @@ pub struct Setup {
 
 impl Setup {
     /// One worker, and the tuning for throughput.
-    pub fn new(device: String, vports: u16) -> Result<Self, Error> {
-        Ok(Self {
-            program: sibling("multistack")?,
+    pub fn new(program: PathBuf, device: String, vports: u16) -> Self {
+        Self {
+            program,
             lcores: format!("-l{LCORES}"),
             workers: 1,
             device,
@@ -61,7 +59,7 @@ impl Setup {
             vports,
             claims: 65_536,
             options: TUNING.to_owned(),
-        })
+        }
     }
 
     fn mbufs(&self) -> u32 {
@@ -73,9 +71,8 @@ impl Setup {
     fn pages(&self) -> u64 {
         let workers = u64::from(self.workers);
         let rings = workers * u64::from(self.vports) * RINGS;
-        let tables = workers * u64::from(self.claims) * CLAIM;
         let buffers = u64::from(self.mbufs()) * u64::from(BUFFER);
-        (buffers + rings + tables + FIXED).div_ceil(2 << 20)
+        (buffers + rings + FIXED).div_ceil(2 << 20)
     }
 
     fn args(&self, lab: &Lab) -> Vec<String> {
@@ -120,13 +117,14 @@ impl Switch {
 
     /// Starts `stacks` on it, and waits until they have their claims.
     pub fn attach(&self, lab: &Lab, stacks: Stacks) -> Result<Process, Error> {
-        self.helper(lab, "stacks", &serde_json::to_string(&stacks)?)
+        self.helper(lab, "stacks", Some(&serde_json::to_string(&stacks)?))
     }
 
     /// Starts this program again in one of its other roles, and waits until it is ready.
-    pub fn helper(&self, lab: &Lab, role: &str, plan: &str) -> Result<Process, Error> {
+    pub fn helper(&self, lab: &Lab, role: &str, plan: Option<&str>) -> Result<Process, Error> {
         let program = std::env::current_exe()?;
-        let mut process = Process::start(lab, role, &program, &[role, &self.socket, plan])?;
+        let words: Vec<_> = [role, &self.socket].into_iter().chain(plan).collect();
+        let mut process = Process::start(lab, role, &program, &words)?;
         process.expect("ready")?;
         Ok(process)
     }
@@ -165,15 +163,32 @@ fn socket(lab: &Lab) -> PathBuf {
     lab.dir.join("control.sock")
 }
 
-/// A program in the same folder as this one.
-fn sibling(name: &str) -> Result<PathBuf, Error> {
-    existing(&std::env::current_exe()?.with_file_name(name))
+/// multistack itself: in the same folder as this program.
+pub fn program() -> Result<PathBuf, String> {
+    existing(|exe| Some(exe.with_file_name(NAME)))
 }
 
-fn existing(program: &Path) -> Result<PathBuf, Error> {
+/// multistack without validation: `cargo build --features unvalidated`, in a target folder of its
+/// own beside this program's.
+pub fn unvalidated() -> Result<PathBuf, String> {
+    existing(|exe| {
+        Some(
+            exe.ancestors()
+                .nth(2)?
+                .join("unvalidated/release")
+                .join(NAME),
+        )
+    })
+}
+
+const NAME: &str = "multistack";
+
+fn existing(place: impl Fn(&Path) -> Option<PathBuf>) -> Result<PathBuf, String> {
+    let exe = std::env::current_exe().map_err(|error| error.to_string())?;
+    let program = place(&exe).ok_or("no folder to look for multistack in")?;
     if program.is_file() {
-        Ok(program.to_owned())
+        Ok(program)
     } else {
-        Err(format!("no {}: build the workspace first", program.display()).into())
+        Err(format!("there is no {}", program.display()))
     }
 }

@@ -16,7 +16,10 @@ const STACKS: [u16; 5] = [1, 4, 16, 64, 250];
 pub fn sizes(peers: &Peers) -> Experiment {
     let mut experiment = Experiment::new("sizes");
     for frame in FRAMES {
-        let traffic = |stacks| Traffic { frame, stacks };
+        let traffic = |stacks| Traffic {
+            frame,
+            ..Traffic::smallest(stacks)
+        };
         let testpmd = peers
             .testpmd()
             .map(|peer| At(peer.with_traffic(traffic(1)), frame));
