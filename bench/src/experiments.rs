@@ -8,6 +8,7 @@ mod attach;
 mod demux;
 mod echo;
 mod flows;
+mod latency;
 mod ports;
 mod scale;
 mod validate;
@@ -17,17 +18,18 @@ mod workers;
 type SetUp = fn(&Peers) -> Experiment;
 
 /// All of them, in the order in which they are measured.
-pub const ALL: [(&str, SetUp); 10] = [
+pub const ALL: [(&str, SetUp); 11] = [
     ("demux64", demux::many),
     ("demux1", demux::one),
     ("demux_flows", flows::set_up),
     ("demux_ports", ports::set_up),
     ("echo", echo::set_up),
     ("sizes", scale::sizes),
-    ("stacks", scale::stacks),
+    ("scale", scale::stacks),
     ("workers2", workers::set_up),
     ("validate_cost", validate::set_up),
     ("attach", attach::set_up),
+    ("latency", latency::set_up),
 ];
 
 /// Those called `names`; all if none is.

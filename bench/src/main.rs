@@ -14,6 +14,7 @@ mod forwarder;
 mod fresh;
 mod hugepages;
 mod lab;
+mod latency;
 mod machine;
 mod measured;
 mod multistack;
@@ -73,6 +74,12 @@ enum Command {
         /// Control socket of the primary.
         socket: PathBuf,
     },
+    /// Who sends, receives and times.
+    #[command(hide = true)]
+    Roundtrip {
+        /// What to do, as JSON.
+        plan: String,
+    },
     /// A stack that attaches once.
     #[command(hide = true)]
     Fresh {
@@ -88,6 +95,9 @@ fn main() -> ExitCode {
             .map_err(Error::from)
             .and_then(|plan| stacks::run(&socket, plan)),
         Some(Command::Churn { socket }) => churn::run(&socket),
+        Some(Command::Roundtrip { plan }) => serde_json::from_str(&plan)
+            .map_err(Error::from)
+            .and_then(|plan| latency::run(&plan)),
         Some(Command::Fresh { socket }) => fresh::run(&socket),
         None => plan::run(&args.plan),
     };

@@ -13,8 +13,10 @@ use rustix::process::{Pid, Signal, kill_process};
 use crate::Error;
 use crate::lab::Lab;
 
-/// How long a program may take to start, to answer and to end.
-pub const PATIENCE: Duration = Duration::from_secs(20);
+/// How long a program may take to start and to end.
+const PATIENCE: Duration = Duration::from_secs(20);
+/// How long it may take to say something: a million claims take their time.
+const ANSWER: Duration = Duration::from_mins(2);
 
 /// A running program; ended when dropped, and by the kernel when the benchmark is killed.
 pub struct Process {
@@ -65,7 +67,7 @@ impl Process {
 
     /// The next line of its standard output.
     pub fn line(&mut self) -> Result<String, Error> {
-        match self.lines.recv_timeout(PATIENCE) {
+        match self.lines.recv_timeout(ANSWER) {
             Ok(line) => Ok(line),
             Err(RecvTimeoutError::Timeout) => Err(self.failure("it does not answer")),
             Err(RecvTimeoutError::Disconnected) => Err(self.failure("it has ended")),

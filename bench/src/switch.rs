@@ -129,6 +129,11 @@ impl Switch {
         Ok(process)
     }
 
+    /// Its control socket.
+    pub fn socket(&self) -> &str {
+        &self.socket
+    }
+
     /// Its release and DPDK's.
     pub fn version(&self) -> String {
         let greeting = self.client.greeting();

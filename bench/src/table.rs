@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use crate::experiment::{Figure, Verdict};
+use crate::experiment::{Figure, Goal, Verdict};
 use crate::measured::Measured;
 
 /// What stands over the columns.
@@ -67,8 +67,8 @@ fn against(measured: &Measured, figure: &Figure) -> Vec<String> {
         lines.push(format!(
             "{peer:<22}{:>8.3}{:>8}{:>8}  {}",
             judged.reached,
-            goal.must,
-            goal.aim,
+            bound(goal, goal.must),
+            bound(goal, goal.aim),
             judged.verdict.name()
         ));
     }
@@ -89,6 +89,14 @@ fn against(measured: &Measured, figure: &Figure) -> Vec<String> {
         }
     }
     lines
+}
+
+fn bound(goal: &Goal, bound: f64) -> String {
+    match (goal.at_most, bound.is_finite()) {
+        (_, false) => "-".to_owned(),
+        (true, true) => format!("<={bound}"),
+        (false, true) => format!(">={bound}"),
+    }
 }
 
 /// What the columns mean.

@@ -80,6 +80,26 @@ impl Testpmd {
         self
     }
 
+    /// Starts it so that it sends back what comes over the vhost-user socket that it makes.
+    pub fn start_loop(&self, lab: &Lab, socket: &Path) -> Result<Process, Error> {
+        let mut args = vec![
+            lab::lcores(1),
+            format!("--file-prefix={}", lab.prefix),
+            "--no-pci".to_owned(),
+            "--huge-unlink".to_owned(),
+            format!("--vdev=net_vhost0,iface={}", socket.display()),
+            "--".to_owned(),
+            "--auto-start".to_owned(),
+            "--forward-mode=io".to_owned(),
+            "--port-topology=loop".to_owned(),
+        ];
+        args.extend(self.options.split_whitespace().map(str::to_owned));
+        let mut process = Process::start(lab, "testpmd", Path::new(PROGRAM), &args)?;
+        process.until(lab, || Telemetry::connect(&lab.runtime_dir()))?;
+        process.until(lab, || Ok(std::fs::metadata(socket)?))?;
+        Ok(process)
+    }
+
     fn args(&self, lab: &Lab) -> Result<Vec<String>, Error> {
         let pcap = self.traffic.write(lab)?;
         let mut args = vec![

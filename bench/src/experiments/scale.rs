@@ -50,7 +50,7 @@ pub fn sizes(peers: &Peers) -> Experiment {
 
 /// Demultiplexing the smallest frames over the number of stacks.
 pub fn stacks(peers: &Peers) -> Experiment {
-    let mut experiment = Experiment::new("stacks")
+    let mut experiment = Experiment::new("scale")
         .with_peer(testpmd::KEY, peers.testpmd())
         .with_peer(ovs::KEY, peers.ovs());
     for stacks in STACKS {
