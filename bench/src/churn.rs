@@ -48,7 +48,7 @@ pub fn run(socket: &Path) -> Result<(), Error> {
     let mut times = times::histogram()?;
     let start = Instant::now();
     for number in 1..=TIMES {
-        times.record(u64::try_from(come_and_go(socket)?.as_nanos())?)?;
+        times.saturating_record(u64::try_from(come_and_go(socket)?.as_nanos())?);
         thread::sleep((pause * number).saturating_sub(start.elapsed()));
     }
     println!("{}", serde_json::to_string(&times::to_counts(&times))?);

@@ -8,6 +8,7 @@ mod attach;
 mod demux;
 mod echo;
 mod flows;
+mod host;
 mod latency;
 mod ports;
 mod scale;
@@ -18,7 +19,7 @@ mod workers;
 type SetUp = fn(&Peers) -> Experiment;
 
 /// All of them, in the order in which they are measured.
-pub const ALL: [(&str, SetUp); 11] = [
+pub const ALL: [(&str, SetUp); 12] = [
     ("demux64", demux::many),
     ("demux1", demux::one),
     ("demux_flows", flows::set_up),
@@ -29,6 +30,7 @@ pub const ALL: [(&str, SetUp); 11] = [
     ("workers2", workers::set_up),
     ("validate_cost", validate::set_up),
     ("attach", attach::set_up),
+    ("host", host::set_up),
     ("latency", latency::set_up),
 ];
 

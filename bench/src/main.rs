@@ -12,6 +12,7 @@ mod experiment;
 mod experiments;
 mod forwarder;
 mod fresh;
+mod host;
 mod hugepages;
 mod lab;
 mod latency;
@@ -80,6 +81,9 @@ enum Command {
         /// What to do, as JSON.
         plan: String,
     },
+    /// The far end of a TCP transfer.
+    #[command(hide = true)]
+    TcpClient,
     /// A stack that attaches once.
     #[command(hide = true)]
     Fresh {
@@ -98,6 +102,7 @@ fn main() -> ExitCode {
         Some(Command::Roundtrip { plan }) => serde_json::from_str(&plan)
             .map_err(Error::from)
             .and_then(|plan| latency::run(&plan)),
+        Some(Command::TcpClient) => host::tcp::run(),
         Some(Command::Fresh { socket }) => fresh::run(&socket),
         None => plan::run(&args.plan),
     };

@@ -38,7 +38,7 @@ impl Series {
             .filter_map(|sample| sample.times.as_ref())
         {
             match &mut all {
-                // They have the same precision, and grow as they need.
+                // They have the same range and precision.
                 Some(all) => all.add(times).ok()?,
                 None => all = Some(times.clone()),
             }

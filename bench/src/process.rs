@@ -65,6 +65,11 @@ impl Process {
         })
     }
 
+    /// Its process id.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     /// The next line of its standard output.
     pub fn line(&mut self) -> Result<String, Error> {
         match self.lines.recv_timeout(ANSWER) {
@@ -162,6 +167,18 @@ impl Process {
 pub fn is_installed(program: &str) -> bool {
     let path = std::env::var_os("PATH").unwrap_or_default();
     std::env::split_paths(&path).any(|dir| dir.join(program).is_file())
+}
+
+/// Runs a program to its end; gives its output.
+pub fn run(program: &str, args: &[&str]) -> Result<String, Error> {
+    let output = Command::new(program).args(args).output();
+    let output = output.map_err(|error| format!("{program}: {error}"))?;
+    if output.status.success() {
+        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+    } else {
+        let why = String::from_utf8_lossy(&output.stderr);
+        Err(format!("{program}: {}", why.trim()).into())
+    }
 }
 
 impl Drop for Process {

@@ -40,6 +40,7 @@ pub struct Testpmd {
     options: &'static str,
     traffic: Traffic,
     workers: u16,
+    sink: &'static str,
     version: Option<String>,
 }
 
@@ -54,6 +55,7 @@ impl Testpmd {
             options,
             traffic: Traffic::smallest(1),
             workers: 1,
+            sink: "net_null0,no-rx=1",
             version: None,
         });
         Ok(each.collect())
@@ -80,6 +82,30 @@ impl Testpmd {
         self
     }
 
+    /// The same with another device to send to.
+    #[must_use]
+    pub const fn with_sink(mut self, sink: &'static str) -> Self {
+        self.sink = sink;
+        self
+    }
+
+    /// Starts it between `net_pcap` and the sink.
+    pub fn start(&self, lab: &Lab) -> Result<(Process, Telemetry), Error> {
+        if self.traffic.packets() > PACKETS {
+            lab.hugepages.ensure(HUGEPAGES)?;
+        }
+        let pcap = self.traffic.write(lab)?;
+        self.start_between(lab, &traffic::device(&pcap, self.workers))
+    }
+
+    /// Starts it between any source and the sink.
+    pub fn start_between(&self, lab: &Lab, source: &str) -> Result<(Process, Telemetry), Error> {
+        let args = self.args(lab, source);
+        let mut process = Process::start(lab, "testpmd", Path::new(PROGRAM), &args)?;
+        let telemetry = process.until(lab, || Telemetry::connect(&lab.runtime_dir()))?;
+        Ok((process, telemetry))
+    }
+
     /// Starts it so that it sends back what comes over the vhost-user socket that it makes.
     pub fn start_loop(&self, lab: &Lab, socket: &Path) -> Result<Process, Error> {
         let mut args = vec![
@@ -100,15 +126,14 @@ impl Testpmd {
         Ok(process)
     }
 
-    fn args(&self, lab: &Lab) -> Result<Vec<String>, Error> {
-        let pcap = self.traffic.write(lab)?;
+    fn args(&self, lab: &Lab, source: &str) -> Vec<String> {
         let mut args = vec![
             lab::lcores(self.workers),
             format!("--file-prefix={}", lab.prefix),
             "--no-pci".to_owned(),
             "--huge-unlink".to_owned(),
-            format!("--vdev={}", traffic::device(&pcap, self.workers)),
-            "--vdev=net_null0,no-rx=1".to_owned(),
+            format!("--vdev={source}"),
+            format!("--vdev={}", self.sink),
             "--".to_owned(),
             "--auto-start".to_owned(),
             "--forward-mode=io".to_owned(),
@@ -124,7 +149,7 @@ impl Testpmd {
                 self.traffic.packets() + POOL
             ));
         }
-        Ok(args)
+        args
     }
 }
 
@@ -146,11 +171,7 @@ impl Contender for Testpmd {
     }
 
     fn measure(&mut self, lab: &Lab, time: Duration) -> Result<Sample, Error> {
-        if self.traffic.packets() > PACKETS {
-            lab.hugepages.ensure(HUGEPAGES)?;
-        }
-        let mut process = Process::start(lab, "testpmd", Path::new(PROGRAM), &self.args(lab)?)?;
-        let telemetry = process.until(lab, || Telemetry::connect(&lab.runtime_dir()))?;
+        let (mut process, telemetry) = self.start(lab)?;
         self.version = telemetry.greeting["version"].as_str().map(str::to_owned);
         let sample = forwarder::measure(&mut process, &telemetry, lab, time)?;
         process.terminate()?;
