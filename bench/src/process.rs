@@ -139,6 +139,13 @@ impl Process {
         }
     }
 
+    /// SIGKILL: for what has nothing to clean up.
+    pub fn kill(mut self) -> Result<(), Error> {
+        self.child.kill()?;
+        self.child.wait()?;
+        Ok(())
+    }
+
     /// Whether it ended by itself within [`PATIENCE`].
     fn end(&mut self) -> bool {
         // One that has ended already is what is wanted.

@@ -48,7 +48,7 @@ impl Tcp {
                     traffic::HOST_CIDR
                 ))?;
                 // The switch has a CPU for itself; so may who sends without one.
-                receive(lab, client, "alone", time)
+                receive(lab, client, "alone", time).map(|(rate, _)| rate)
             }
             Some(By::Multistack) => {
                 let setup = Setup {
@@ -56,15 +56,16 @@ impl Tcp {
                     ..Setup::new(switch::program()?, source(), 1)
                 };
                 let switch = Switch::start(lab, &setup)?;
-                let rate = receive(lab, client, "shared", time)?;
+                let (rate, _open) = receive(lab, client, "shared", time)?;
                 switch.terminate()?;
                 Ok(rate)
             }
             Some(By::Testpmd(testpmd)) => {
                 let (mut process, _) = testpmd.start_between(lab, &source())?;
                 set_up_tap(lab, &mut process)?;
-                let rate = receive(lab, client, "shared", time)?;
-                process.terminate()?;
+                let (rate, _open) = receive(lab, client, "shared", time)?;
+                // With net_tap under load it does not always end on SIGTERM.
+                process.kill()?;
                 Ok(rate)
             }
         }
@@ -85,8 +86,14 @@ fn lay_wire(client: &Process) -> Result<(), Error> {
     ip(&format!("link set {NEAR} up"))
 }
 
-/// Accepts the client's connection and takes what comes; Gbit/s.
-fn receive(lab: &Lab, client: &mut Process, cpu: &str, time: Duration) -> Result<f64, Error> {
+/// Accepts the client's connection and takes what comes; Gbit/s. With the connection ends the client,
+/// and with that the wire: while something runs on it, it is to stay.
+fn receive(
+    lab: &Lab,
+    client: &mut Process,
+    cpu: &str,
+    time: Duration,
+) -> Result<(f64, TcpStream), Error> {
     let listener = TcpListener::bind((traffic::HOST, PORT))?;
     listener.set_nonblocking(true)?;
     client.tell(cpu)?;
@@ -97,7 +104,8 @@ fn receive(lab: &Lab, client: &mut Process, cpu: &str, time: Duration) -> Result
     let start = Instant::now();
     let bytes = take(&mut stream, lab, time)?;
     #[allow(clippy::cast_precision_loss)] // no run has 2^53 bytes
-    Ok(bytes as f64 * 8.0 / start.elapsed().as_secs_f64() / 1e9)
+    let rate = bytes as f64 * 8.0 / start.elapsed().as_secs_f64() / 1e9;
+    Ok((rate, stream))
 }
 
 fn take(stream: &mut TcpStream, lab: &Lab, time: Duration) -> Result<u64, Error> {
