@@ -14,17 +14,20 @@ use crate::traffic;
 
 /// Options for throughput: as little of everything as keeps the worker busy, so that all of it
 /// stays in the CPU's cache.
-pub const TUNING: &str = "--poll --ring-size 256 --fill 1 --txd 64";
-/// Buffers that a vport may hold.
-const QUOTA: u32 = 512;
+pub const TUNING: &str = "--poll --fill 1 --txd 64";
+/// Buffers that a vport may hold, and entries of its rings: room for a worker's round if there are few
+/// vports; with many, a round has little for each.
+const QUOTA_OF_FEW: u32 = 2048;
+const QUOTA_OF_MANY: u32 = 512;
+const FEW: u16 = 64;
 /// Buffers beside quotas and the device's: queues, caches, hands; and as much again.
 const SLACK: u32 = 8192;
 /// Bytes of a buffer, and of what the switch keeps for each, rounded up.
 const BUFFER: u32 = 2560;
-/// Bytes of hugepages for everything but buffers, rounded up; EAL's own are the most of it.
+/// Bytes of hugepages for everything but buffers and rings, rounded up.
 const FIXED: u64 = 64 << 20;
-/// Bytes of rings for a vport and a worker, rounded up.
-const RINGS: u64 = 16 << 10;
+/// Bytes of the four rings for each entry of the largest, rounded up.
+const ENTRY: u64 = 32;
 
 /// How it is started.
 #[derive(Clone, Debug)]
@@ -62,15 +65,23 @@ impl Setup {
         }
     }
 
+    const fn quota(&self) -> u32 {
+        if self.vports <= FEW {
+            QUOTA_OF_FEW
+        } else {
+            QUOTA_OF_MANY
+        }
+    }
+
     fn mbufs(&self) -> u32 {
-        let quotas = QUOTA * (u32::from(self.vports) + 1);
+        let quotas = self.quota() * (u32::from(self.vports) + 1);
         self.held + u32::from(self.workers) * (quotas + SLACK)
     }
 
     /// Hugepages of 2 MiB.
     fn pages(&self) -> u64 {
         let workers = u64::from(self.workers);
-        let rings = workers * u64::from(self.vports) * RINGS;
+        let rings = workers * u64::from(self.vports) * u64::from(self.quota()) * ENTRY;
         let buffers = u64::from(self.mbufs()) * u64::from(BUFFER);
         (buffers + rings + FIXED).div_ceil(2 << 20)
     }
@@ -86,7 +97,8 @@ impl Setup {
             format!("--host-addr={}", traffic::HOST_CIDR),
             format!("--max-vports={}", self.vports),
             format!("--max-claims={}", self.claims),
-            format!("--quota={QUOTA}"),
+            format!("--quota={}", self.quota()),
+            format!("--ring-size={}", self.quota()),
             // The device holds buffers of which the switch knows nothing otherwise.
             format!("--mbufs={}", self.mbufs()),
         ];

@@ -14,7 +14,7 @@ use dpdk_sys as c;
 use crate::mempool;
 
 /// The most buffers that one [`Burst`] holds.
-pub const BURST: usize = 256;
+pub const BURST: usize = 64;
 
 /// A burst of packets in their order.
 pub type Burst = ArrayVec<Mbuf, BURST>;
@@ -205,13 +205,13 @@ impl Mbuf {
     #[inline]
     pub fn prefetch(&self) {
         let h = self.header();
-        prefetch(h.buf_addr.cast::<u8>().wrapping_add(h.data_off.into()));
+        fetch(h.buf_addr.cast::<u8>().wrapping_add(h.data_off.into()));
     }
 
     /// Asks the CPU to bring the header into its cache.
     #[inline]
     pub fn prefetch_header(&self) {
-        prefetch(self.0.as_ptr().cast_const().cast());
+        fetch(self.0.as_ptr().cast_const().cast());
     }
 }
 
@@ -226,8 +226,14 @@ fn checksum(flags: u64, good: u64, bad: u64) -> Checksum {
     }
 }
 
-#[inline]
-fn prefetch(address: *const u8) {
+/// Asks the CPU to bring the start of `value` into its cache.
+#[inline(always)]
+pub fn prefetch<T>(value: &T) {
+    fetch(std::ptr::from_ref(value).cast());
+}
+
+#[inline(always)]
+fn fetch(address: *const u8) {
     #[cfg(target_arch = "x86_64")]
     // SAFETY: SSE is part of x86-64, and a prefetch of any address is harmless.
     unsafe {

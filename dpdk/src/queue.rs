@@ -66,13 +66,28 @@ impl RxQueue {
     }
 }
 
-/// Frees those of `count` received buffers that an [`crate::Mbuf`] can't stand for, closes the
-/// gaps, and returns how many are left.
+/// Sees to it that an [`crate::Mbuf`] can stand for each of `count` received buffers; returns how many
+/// are left.
 ///
 /// # Safety
 /// `start` points to `count` pointers to buffers that the caller owns.
 #[inline]
 unsafe fn keep_fit(start: *mut *mut c::rte_mbuf, count: usize, unfit: &mut u64) -> usize {
+    // SAFETY: all below count.
+    let all_fit = (0..count).all(|i| unsafe { is_fit(&**start.add(i)) });
+    if all_fit {
+        return count;
+    }
+    // SAFETY: passed on to the caller.
+    unsafe { sort_out(start, count, unfit) }
+}
+
+/// Frees the unfit ones and closes the gaps.
+///
+/// # Safety
+/// As for [`keep_fit`].
+#[cold]
+unsafe fn sort_out(start: *mut *mut c::rte_mbuf, count: usize, unfit: &mut u64) -> usize {
     let mut kept = 0;
     for i in 0..count {
         // SAFETY: kept <= i < count.

@@ -146,7 +146,10 @@ impl RingPort {
         if fill.waiting() == 0 && fill.refresh().is_err() {
             return None;
         }
-        let index = fill.take()?;
+        let Some(index) = fill.take() else {
+            self.doorbells[worker].ring(self.slot);
+            return None;
+        };
         fill.release();
         let empty = Desc {
             index,
@@ -206,10 +209,9 @@ impl RingPort {
             }
             free.stage(packet.index);
         }
-        for (rings, doorbells) in self.workers.iter_mut().zip(&self.doorbells) {
-            if rings.free.publish() > 0 {
-                doorbells.ring(self.slot);
-            }
+        // No doorbell: the switch looks when it has packets for this vport, or nothing to do.
+        for rings in &mut self.workers {
+            rings.free.publish();
         }
     }
 }

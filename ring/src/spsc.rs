@@ -171,6 +171,11 @@ impl<T: Entry> Producer<T> {
         self.staged.wrapping_sub(self.consumer)
     }
 
+    /// Entries that were staged and not published.
+    pub fn unpublished(&self) -> u32 {
+        self.staged.wrapping_sub(self.published)
+    }
+
     /// Writes an entry without showing it to the consumer yet. False, and nothing written, if
     /// there is no [`room`](Self::room).
     pub fn stage(&mut self, entry: T) -> bool {
@@ -184,7 +189,7 @@ impl<T: Entry> Producer<T> {
 
     /// Shows the consumer all that was staged; tells how many entries that were.
     pub fn publish(&mut self) -> u32 {
-        let count = self.staged.wrapping_sub(self.published);
+        let count = self.unpublished();
         if count > 0 {
             self.published = self.staged;
             let cursor = &self.raw.header().producer.0;

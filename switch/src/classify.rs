@@ -6,10 +6,11 @@ use arrayvec::ArrayVec;
 use dpdk::mbuf::Checksum as Hardware;
 use wire::{
     Arp, Body, Checksum, Fragment, Group, MacAddr, NdKind, NeighborDiscovery, Origin, Other,
-    TupleV4, TupleV6, Vlan, common_v4, common_v6, parse, proto, verify_l4,
+    TupleV4, TupleV6, Vlan, parse, proto, verify_l4,
 };
 
 use crate::key::{Ends, Ends4, Ends6, zone, zone_of};
+use crate::quick::{Quick, quick};
 use crate::tables::{Holder, Tables, has_ports};
 use crate::trace::Observer;
 use crate::verdict::{Copies, DropReason, FragmentOf, HostReason, Owner, Verdict};
@@ -51,7 +52,6 @@ pub struct Arrival<'a> {
 }
 
 /// Decides on a received frame. Reads nothing but the frame and the tables; never panics.
-#[inline(always)]
 pub fn classify(
     arrival: &Arrival<'_>,
     nic: &Nic,
@@ -59,17 +59,28 @@ pub fn classify(
     observer: &mut impl Observer,
 ) -> Verdict {
     observer.begins(arrival.frame, arrival.origin);
-    let found = if let Some(tuple) = common_v4(arrival.frame) {
-        tables.find4(&ends_v4(&tuple, Vlan::NONE), observer)
-    } else if let Some(tuple) = common_v6(arrival.frame) {
-        tables.find6(&ends_v6(&tuple, Vlan::NONE, nic), observer)
-    } else {
-        return uncommon(arrival, nic, tables, observer);
-    };
-    settle(found, arrival, nic, tables, observer)
+    let quick = quick(arrival.frame, nic, tables, observer);
+    conclude(quick, arrival, nic, tables, observer)
 }
 
-/// Tags, options, extension headers, anything without ports, and all that is malformed.
+/// The verdict, after the short cut.
+#[inline(always)]
+pub fn conclude(
+    quick: Quick,
+    arrival: &Arrival<'_>,
+    nic: &Nic,
+    tables: &Tables,
+    observer: &mut impl Observer,
+) -> Verdict {
+    match quick {
+        Quick::Claimed { slot, verify } => to_holder(slot, verify, arrival, observer),
+        Quick::Unclaimed => Verdict::Host(HostReason::Unclaimed),
+        Quick::Uncommon | Quick::Begun => uncommon(arrival, nic, tables, observer),
+    }
+}
+
+/// Tags, options, extension headers, anything without ports, what is not to the port's MAC, and all
+/// that is malformed.
 #[cold]
 fn uncommon(
     arrival: &Arrival<'_>,
@@ -93,7 +104,7 @@ fn uncommon(
 
 /// The ends of a received packet: its destination is on this machine.
 #[inline(always)]
-fn ends_v4(tuple: &TupleV4, vlan: Vlan) -> Ends4 {
+pub(crate) fn ends_v4(tuple: &TupleV4, vlan: Vlan) -> Ends4 {
     Ends {
         local: tuple.dst,
         remote: tuple.src,
@@ -106,7 +117,7 @@ fn ends_v4(tuple: &TupleV4, vlan: Vlan) -> Ends4 {
 }
 
 #[inline(always)]
-fn ends_v6(tuple: &TupleV6, vlan: Vlan, nic: &Nic) -> Ends6 {
+pub(crate) fn ends_v6(tuple: &TupleV6, vlan: Vlan, nic: &Nic) -> Ends6 {
     Ends {
         local: tuple.dst,
         remote: tuple.src,
@@ -119,7 +130,6 @@ fn ends_v6(tuple: &TupleV6, vlan: Vlan, nic: &Nic) -> Ends6 {
 }
 
 /// The verdict on a whole packet with ports, of which it is known who has claimed it.
-#[inline(always)]
 fn settle(
     found: Option<Holder>,
     arrival: &Arrival<'_>,
@@ -133,24 +143,30 @@ fn settle(
     }
     match found {
         None => Verdict::Host(HostReason::Unclaimed),
-        Some(holder) => to_holder(holder, arrival, observer),
+        Some(holder) => to_holder(holder.vport, holder.verify, arrival, observer),
     }
 }
 
 #[inline(always)]
-fn to_holder(holder: Holder, arrival: &Arrival<'_>, observer: &mut impl Observer) -> Verdict {
+fn to_holder(
+    slot: u16,
+    verify: bool,
+    arrival: &Arrival<'_>,
+    observer: &mut impl Observer,
+) -> Verdict {
     let is_good = arrival.checksum == Hardware::Good;
-    if holder.verify && !is_good {
-        return verified(holder, arrival, observer);
+    if verify && !is_good {
+        return verified(slot, arrival, observer);
     }
     Verdict::Vport {
-        slot: holder.vport,
+        slot,
         checksum: is_good,
     }
 }
 
 /// For a claim that asks for it: with the layer 4 checksum verified.
-fn verified(holder: Holder, arrival: &Arrival<'_>, observer: &mut impl Observer) -> Verdict {
+#[cold]
+fn verified(slot: u16, arrival: &Arrival<'_>, observer: &mut impl Observer) -> Verdict {
     let parsed = parse(arrival.frame, arrival.origin).ok();
     let checksum = parsed.and_then(|parsed| verify_l4(arrival.frame, &parsed));
     observer.verified(checksum);
@@ -158,7 +174,7 @@ fn verified(holder: Holder, arrival: &Arrival<'_>, observer: &mut impl Observer)
         return Verdict::Drop(DropReason::L4Checksum);
     }
     Verdict::Vport {
-        slot: holder.vport,
+        slot,
         checksum: checksum == Some(Checksum::Good),
     }
 }
@@ -239,7 +255,7 @@ fn other_verdict(
         (Some(_), _) if !arrival.frame.starts_with(&nic.mac.0) => {
             Verdict::Host(HostReason::OtherMac)
         }
-        (Some(holder), _) => to_holder(holder, arrival, observer),
+        (Some(holder), _) => to_holder(holder.vport, holder.verify, arrival, observer),
     }
 }
 

@@ -49,7 +49,8 @@ struct Options {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=4000))]
     max_vports: Option<u16>,
 
-    /// Most claims at a time, 1 to 4194304 [default: 65536]
+    /// Most claims at a time, 1 to 4194304; each takes some 0.5 KiB of memory per worker
+    /// [default: 65536]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=4_194_304))]
     max_claims: Option<u32>,
 

@@ -1,15 +1,24 @@
-//! A hash table with bounded probes: two buckets of eight, whatever the key.
+//! A hash table with bounded probes: two buckets of seven, whatever the key.
 //!
 //! Each worker has its own. Only claims put entries in, never packets, so no traffic can make it
 //! grow; and since a lookup touches at most two buckets, none can make it slow. The hash is seeded
 //! with a secret, so that no one outside can choose keys which share a bucket.
+//!
+//! A bucket is one word: seven tags, and how many keys had to go to their second bucket. Most lookups
+//! read that word, and one key if there is a hit. The words of a million entries fit into a CPU's
+//! cache.
 
-/// Entries per bucket: it fills a cache line.
-const WAYS: usize = 8;
-const EMPTY: u16 = 0;
+use dpdk::prefetch;
+
+/// Entries per bucket; its eighth slot stays empty, so that places follow by shifts.
+const WAYS: u32 = 7;
+const SLOTS: usize = 8;
+const EMPTY: u8 = 0;
+/// Keys that share a bucket before the next one looks for an emptier one.
+const CROWDED: u32 = 5;
 
 /// A key that can be hashed.
-pub trait Key: Copy + Eq {
+pub trait Key: Copy + Default + Eq {
     /// Mixes the whole key with the seed.
     fn hash(&self, seed: Seed) -> u64;
 }
@@ -35,117 +44,124 @@ impl Seed {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Full;
 
-#[derive(Clone, Copy)]
-#[repr(align(64))]
-struct Bucket {
-    /// Sixteen bits for each way, four ways to a word.
-    tags: [u64; WAYS / LANES],
-    entries: [u32; WAYS],
+/// The lowest bit of each byte.
+const LOWEST: u64 = 0x0101_0101_0101_0101;
+/// The highest bit of each byte.
+const HIGHEST: u64 = LOWEST << 7;
+/// The tags of a bucket; above them is the number of keys that went elsewhere.
+const TAGS: u64 = (1 << ELSEWHERE) - 1;
+const ELSEWHERE: u32 = 56;
+
+/// The highest bit of each tag that is zero, and no other.
+#[inline(always)]
+const fn zero_tags(word: u64) -> u64 {
+    !(((word & !HIGHEST) + !HIGHEST) | word) & HIGHEST & TAGS
 }
 
-/// Tags that are compared at once.
-const LANES: usize = 4;
-/// The lowest and the highest bit of each lane.
-const LOWEST: u64 = 0x0001_0001_0001_0001;
-const HIGHEST: u64 = LOWEST << 15;
-
-/// The highest bit of each lane that is zero. Above a lane that is, one that is 1 may be taken for
-/// zero too: the lowest bit that is set can be relied on.
-#[inline]
-const fn zero_lanes(word: u64) -> u64 {
-    word.wrapping_sub(LOWEST) & !word & HIGHEST
-}
-
-impl Bucket {
-    const EMPTY: Self = Self {
-        tags: [EMPTY as u64; WAYS / LANES],
-        entries: [0; WAYS],
-    };
-
-    fn set_tag(&mut self, way: usize, tag: u16) {
-        let shift = way % LANES * 16;
-        let word = &mut self.tags[way / LANES];
-        *word = *word & !(0xffff << shift) | u64::from(tag) << shift;
-    }
-
-    fn is_free(&self, way: usize) -> bool {
-        (self.tags[way / LANES] >> (way % LANES * 16)) & 0xffff == u64::from(EMPTY)
-    }
-
-    fn free_way(&self) -> Option<usize> {
-        (0..WAYS).find(|&way| self.is_free(way))
-    }
-
-    fn used(&self) -> usize {
-        (0..WAYS).filter(|&way| !self.is_free(way)).count()
-    }
+/// A key and what it leads to. Not across cache lines.
+#[derive(Clone, Copy, Default)]
+#[repr(align(32))]
+struct Slot<K, V> {
+    key: K,
+    value: V,
 }
 
 /// From keys to what is known of their holders.
 pub struct FlowTable<K, V> {
-    buckets: Box<[Bucket]>,
-    entries: Box<[Option<(K, V)>]>,
-    free: Vec<u32>,
+    buckets: Box<[u64]>,
+    slots: Box<[Slot<K, V>]>,
+    len: u32,
+    capacity: u32,
     seed: Seed,
 }
 
 /// Where a key may be.
-struct Home {
-    tag: u16,
-    buckets: [usize; 2],
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Home {
+    first: u32,
+    second: u32,
+    tag: u8,
 }
 
-impl<K: Key, V: Copy> FlowTable<K, V> {
+impl<K: Key, V: Copy + Default> FlowTable<K, V> {
     /// An empty table for up to `capacity` entries, with all its memory allocated.
     pub fn new(capacity: u32, seed: Seed) -> Self {
-        let buckets = (capacity as usize * 2).div_ceil(WAYS).next_power_of_two();
+        let buckets = (capacity as usize * 2).div_ceil(SLOTS).next_power_of_two();
         Self {
-            buckets: vec![Bucket::EMPTY; buckets].into(),
-            entries: vec![None; capacity as usize].into(),
-            free: (0..capacity).rev().collect(),
+            buckets: vec![0; buckets].into(),
+            slots: vec![Slot::default(); buckets * SLOTS].into(),
+            len: 0,
+            capacity,
             seed,
         }
     }
 
+    /// Where `key` may be, for [`get_at`](Self::get_at).
     #[inline(always)]
     #[allow(clippy::cast_possible_truncation)] // bits of a hash
-    fn home(&self, key: &K) -> Home {
+    pub fn home(&self, key: &K) -> Home {
         let hash = key.hash(self.seed);
-        let mask = self.buckets.len() - 1;
-        // So that no tag is `EMPTY`, nor differs from it by the one bit that `zero_lanes` may overlook.
-        let tag = (hash >> 48) as u16 | 3;
+        let mask = self.buckets.len() as u32 - 1;
         Home {
-            tag,
-            buckets: [hash as usize & mask, (hash >> 24) as usize & mask],
+            first: hash as u32 & mask,
+            second: (hash >> 24) as u32 & mask,
+            tag: ((hash >> 56) as u8).max(EMPTY + 1),
         }
+    }
+
+    /// Asks the CPU to fetch what [`get_at`](Self::get_at) will read first.
+    #[inline(always)]
+    pub fn prefetch_bucket(&self, home: Home) {
+        prefetch(&self.buckets[home.first as usize]);
+    }
+
+    /// Asks the CPU to fetch what [`get_at`](Self::get_at) will read then. Reads the bucket.
+    #[inline(always)]
+    pub fn prefetch_slot(&self, home: Home) {
+        let first = home.first as usize;
+        let matches = matches(self.buckets[first], home.tag);
+        prefetch(&self.slots[first * SLOTS + lowest(matches) % SLOTS]);
     }
 
     /// What `key` leads to.
     #[inline(always)]
     pub fn get(&self, key: &K) -> Option<V> {
-        let home = self.home(key);
-        match self.find(home.buckets[0], home.tag, key) {
-            Some((_, value)) => Some(value),
-            None => Some(self.find(home.buckets[1], home.tag, key)?.1),
-        }
+        self.get_at(key, self.home(key))
     }
 
-    /// Where in a bucket `key` is, and what it leads to.
+    /// What `key` leads to, whose home is known.
     #[inline(always)]
-    fn find(&self, bucket: usize, tag: u16, key: &K) -> Option<(usize, V)> {
-        let bucket = &self.buckets[bucket];
-        let pattern = u64::from(tag) * LOWEST;
-        for (word, tags) in bucket.tags.iter().enumerate() {
-            let mut matches = zero_lanes(tags ^ pattern);
-            while matches != 0 {
-                let way = word * LANES + matches.trailing_zeros() as usize / 16;
-                if let Some((k, value)) = &self.entries[bucket.entries[way] as usize]
-                    && k == key
-                {
-                    return Some((way, *value));
-                }
-                matches &= matches - 1;
+    pub fn get_at(&self, key: &K, home: Home) -> Option<V> {
+        self.find(key, home).map(|at| self.slots[at].value)
+    }
+
+    /// In which slot `key` is.
+    #[inline(always)]
+    fn find(&self, key: &K, home: Home) -> Option<usize> {
+        let first = home.first as usize;
+        let bucket = self.buckets[first];
+        let found = self.find_in(first, bucket, key, home.tag);
+        if found.is_none() && bucket >> ELSEWHERE != 0 {
+            return self.find_elsewhere(key, home);
+        }
+        found
+    }
+
+    #[inline(never)]
+    fn find_elsewhere(&self, key: &K, home: Home) -> Option<usize> {
+        let second = home.second as usize;
+        self.find_in(second, self.buckets[second], key, home.tag)
+    }
+
+    #[inline(always)]
+    fn find_in(&self, at: usize, bucket: u64, key: &K, tag: u8) -> Option<usize> {
+        let mut matches = matches(bucket, tag);
+        while matches != 0 {
+            let slot = at * SLOTS + lowest(matches);
+            if self.slots[slot].key == *key {
+                return Some(slot);
             }
+            matches &= matches - 1;
         }
         None
     }
@@ -156,55 +172,70 @@ impl<K: Key, V: Copy> FlowTable<K, V> {
     /// [`Full`].
     pub fn insert(&mut self, key: K, value: V) -> Result<Option<V>, Full> {
         let home = self.home(&key);
-        for &bucket in &home.buckets {
-            if let Some((way, _)) = self.find(bucket, home.tag, &key) {
-                let entry = self.buckets[bucket].entries[way] as usize;
-                let before = self.entries[entry].replace((key, value));
-                return Ok(before.map(|(_, value)| value));
-            }
+        if let Some(at) = self.find(&key, home) {
+            return Ok(Some(std::mem::replace(&mut self.slots[at].value, value)));
         }
-        let [first, second] = home.buckets;
-        let bucket = if self.buckets[second].used() < self.buckets[first].used() {
-            second
-        } else {
-            first
-        };
-        let way = self.buckets[bucket].free_way();
-        let (Some(way), Some(entry)) = (way, self.free.last().copied()) else {
+        let used = |at: usize| WAYS - zero_tags(self.buckets[at]).count_ones();
+        let (first, second) = (home.first as usize, home.second as usize);
+        let stays = used(first) < CROWDED || used(first) <= used(second);
+        let at = if stays { first } else { second };
+        let free = zero_tags(self.buckets[at]);
+        if free == 0 || self.len == self.capacity {
             return Err(Full);
-        };
-        self.free.pop();
-        self.entries[entry as usize] = Some((key, value));
-        self.buckets[bucket].entries[way] = entry;
-        self.buckets[bucket].set_tag(way, home.tag);
+        }
+        if !stays {
+            self.send_elsewhere(first);
+        }
+        self.buckets[at] |= u64::from(home.tag) << (lowest(free) * 8);
+        self.slots[at * SLOTS + lowest(free)] = Slot { key, value };
+        self.len += 1;
         Ok(None)
+    }
+
+    /// Notes that a key of this bucket is in its second one. Beyond 255 the note stays for good.
+    fn send_elsewhere(&mut self, at: usize) {
+        if self.buckets[at] >> ELSEWHERE < 0xff {
+            self.buckets[at] += 1 << ELSEWHERE;
+        }
     }
 
     /// Takes `key` out. Tells what it led to.
     pub fn remove(&mut self, key: &K) -> Option<V> {
         let home = self.home(key);
-        for &bucket in &home.buckets {
-            if let Some((way, _)) = self.find(bucket, home.tag, key) {
-                let entry = self.buckets[bucket].entries[way];
-                self.buckets[bucket].set_tag(way, EMPTY);
-                self.free.push(entry);
-                return self.entries[entry as usize].take().map(|(_, value)| value);
-            }
+        let slot = self.find(key, home)?;
+        let at = slot / SLOTS;
+        self.buckets[at] &= !(0xff << (slot % SLOTS * 8));
+        let first = home.first as usize;
+        if at != first && self.buckets[first] >> ELSEWHERE < 0xff {
+            self.buckets[first] -= 1 << ELSEWHERE;
         }
-        None
+        self.len -= 1;
+        Some(self.slots[slot].value)
     }
 
     /// How many keys there are.
     #[inline]
-    pub fn len(&self) -> usize {
-        self.entries.len() - self.free.len()
+    pub const fn len(&self) -> u32 {
+        self.len
     }
 
     /// True if no one holds a key of this kind, so that a lookup can be skipped.
     #[inline]
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
+    pub const fn is_empty(&self) -> bool {
+        self.len == 0
     }
+}
+
+/// The highest bit of each tag in a bucket that is `tag`.
+#[inline(always)]
+const fn matches(bucket: u64, tag: u8) -> u64 {
+    zero_tags(bucket ^ (tag as u64 * LOWEST))
+}
+
+/// The way of the lowest match; 8 if there is none.
+#[inline(always)]
+const fn lowest(matches: u64) -> usize {
+    matches.trailing_zeros() as usize / 8
 }
 
 #[cfg(test)]
@@ -232,7 +263,7 @@ mod tests {
                 } else {
                     prop_assert_eq!(table.remove(&key), model.remove(&key));
                 }
-                prop_assert_eq!(table.len(), model.len());
+                prop_assert_eq!(table.len() as usize, model.len());
                 for key in 0..40 {
                     prop_assert_eq!(table.get(&key), model.get(&key).copied());
                 }

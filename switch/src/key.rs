@@ -71,12 +71,12 @@ const fn proto_and_vlan(proto: u8, vlan: Vlan) -> u64 {
     (proto as u64) << 24 | vlan.bits() as u64
 }
 
-/// A connection over IPv4: addresses; ports, protocol and VLAN.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// A connection over IPv4: addresses; ports, protocol and VLAN. All that [`Ends4`] say, in two words.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Connection4([u64; 2]);
 
 /// A connection over IPv6: addresses; ports, protocol and VLAN; zone.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Connection6 {
     local: u128,
     remote: u128,
@@ -85,18 +85,18 @@ pub struct Connection6 {
 }
 
 /// A tuple at an IPv4 address: address and port, protocol and VLAN.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Tuple4([u64; 2]);
 
 /// A tuple at an IPv6 address: port, protocol, zone and VLAN.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Tuple6 {
     addr: u128,
     rest: u64,
 }
 
 /// A tuple at any address, a protocol at an address, or an address; IPv4 addresses are mapped.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Wide {
     addr: u128,
     rest: u64,
@@ -111,6 +111,23 @@ impl Connection4 {
                 | (ends.remote_port as u64) << 32
                 | proto_and_vlan(ends.proto, ends.vlan),
         ])
+    }
+}
+
+impl Connection4 {
+    /// What it was made of.
+    #[allow(clippy::cast_possible_truncation)] // fields of the words
+    pub(crate) const fn ends(self) -> Ends4 {
+        let Self([addresses, rest]) = self;
+        Ends {
+            local: (addresses >> 32) as u32,
+            remote: addresses as u32,
+            local_port: (rest >> 48) as u16,
+            remote_port: (rest >> 32) as u16,
+            proto: (rest >> 24) as u8,
+            vlan: Vlan::from_bits(rest as u32),
+            zone: 0,
+        }
     }
 }
 
@@ -131,9 +148,15 @@ impl Connection6 {
 impl Tuple4 {
     #[inline]
     pub(crate) const fn new(ends: &Ends4) -> Self {
+        Self::of(Connection4::new(ends))
+    }
+
+    /// The tuple at this end of a connection.
+    #[inline(always)]
+    pub(crate) const fn of(Connection4([addresses, rest]): Connection4) -> Self {
         Self([
-            (ends.local as u64) << 32 | ends.local_port as u64,
-            proto_and_vlan(ends.proto, ends.vlan),
+            addresses & 0xffff_ffff_0000_0000 | rest >> 48,
+            rest & 0xffff_ffff,
         ])
     }
 }

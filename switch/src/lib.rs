@@ -1,6 +1,6 @@
 //! The switch.
 //!
-//! Read in this order: `worker` (the data path), `classify` and `egress` (what it decides by),
+//! Read in this order: `worker` (the data path), `quick`, `classify` and `egress` (what it decides by),
 //! `tables`, `key` and `flow_table` (who has claimed what), `fragments`, `vport` (rings and what is
 //! held), `command` (how the control thread talks to the
 //! workers), `control` (how stacks talk to the control thread), `run` (start and end).
@@ -26,8 +26,10 @@ pub mod peer;
 pub mod plan;
 pub mod policy;
 pub mod queries;
+pub mod quick;
 pub mod refusal;
 pub mod run;
+mod shares;
 pub mod socket;
 pub mod stacks;
 pub mod tables;

@@ -7,14 +7,15 @@ use std::net::{IpAddr, SocketAddr};
 use port_api::{Kind, Protocol, What};
 use wire::{Vlan, proto};
 
-use crate::flow_table::{FlowTable, Full, Seed};
+use crate::flow_table::{FlowTable, Full, Home, Seed};
 use crate::key::{
     Connection4, Connection6, Ends, Ends4, Ends6, Place, Subject, Tuple4, Tuple6, Wide,
 };
+use crate::shares::{Shares, take_share, vports};
 use crate::trace::Observer;
 
 /// Who has a claim.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Holder {
     /// The vport that receives and may send.
     pub vport: u16,
@@ -38,28 +39,6 @@ impl Holder {
     #[inline]
     pub fn lets_send(&self, vport: u16) -> bool {
         self.vport == vport || self.before == Some(vport)
-    }
-}
-
-/// Vports, each with the number of its claims.
-#[derive(Clone, Debug, Default)]
-struct Shares(Vec<(u16, u32)>);
-
-impl Shares {
-    fn add(&mut self, vport: u16) {
-        match self.0.iter_mut().find(|(v, _)| *v == vport) {
-            Some((_, claims)) => *claims += 1,
-            None => self.0.push((vport, 1)),
-        }
-    }
-
-    fn remove(&mut self, vport: u16) {
-        if let Some(at) = self.0.iter().position(|(v, _)| *v == vport) {
-            self.0[at].1 -= 1;
-            if self.0[at].1 == 0 {
-                self.0.swap_remove(at);
-            }
-        }
     }
 }
 
@@ -150,7 +129,7 @@ impl Tables {
                 let key = (group, subject.spec.vlan);
                 let members = self.groups.get_mut(&key)?;
                 members.remove(vport);
-                if members.0.is_empty() {
+                if members.is_empty() {
                     self.groups.remove(&key);
                 }
                 return Some(Holder::new(vport, subject.spec.verify));
@@ -202,26 +181,72 @@ impl Tables {
     }
 
     /// Who owns a packet of TCP, UDP or SCTP over IPv4.
-    #[inline(always)]
     pub fn find4(&self, ends: &Ends4, observer: &mut impl Observer) -> Option<Holder> {
-        if !self.connections4.is_empty() {
-            let found = self.connections4.get(&Connection4::new(ends));
-            observer.looked_up(Kind::Connection, found);
-            if found.is_some() {
-                return found;
-            }
+        let key = Connection4::new(ends);
+        self.find4_at(key, self.home4(key), observer)
+    }
+
+    /// Where [`find4_at`](Self::find4_at) will look first.
+    #[inline(always)]
+    pub fn home4(&self, key: Connection4) -> Home {
+        if self.connections4.is_empty() {
+            self.tuples4.home(&Tuple4::of(key))
+        } else {
+            self.connections4.home(&key)
         }
-        if !self.tuples4.is_empty() {
-            let found = self.tuples4.get(&Tuple4::new(ends));
+    }
+
+    /// Asks the CPU to fetch what [`find4_at`](Self::find4_at) will read first.
+    #[inline(always)]
+    pub fn prefetch4(&self, home: Home) {
+        if self.connections4.is_empty() {
+            self.tuples4.prefetch_bucket(home);
+        } else {
+            self.connections4.prefetch_bucket(home);
+        }
+    }
+
+    /// Asks the CPU to fetch what [`find4_at`](Self::find4_at) will read then, if there are so many
+    /// claims that it would have to wait.
+    #[inline(always)]
+    pub fn prefetch4_slot(&self, home: Home) {
+        self.connections4.prefetch_slot(home);
+    }
+
+    /// Whether [`prefetch4_slot`](Self::prefetch4_slot) is worth a call for each packet.
+    #[inline]
+    pub const fn is_large(&self) -> bool {
+        self.connections4.len() > 1024
+    }
+
+    /// As [`find4`](Self::find4), with what [`home4`](Self::home4) has said.
+    #[inline(always)]
+    pub fn find4_at(
+        &self,
+        key: Connection4,
+        home: Home,
+        observer: &mut impl Observer,
+    ) -> Option<Holder> {
+        if self.connections4.is_empty() {
+            let found = self.tuples4.get_at(&Tuple4::of(key), home);
             observer.looked_up(Kind::Tuple, found);
-            if found.is_some() {
-                return found;
-            }
+            return found.or_else(|| self.find4_wide(key, observer));
         }
+        let found = self.connections4.get_at(&key, home);
+        observer.looked_up(Kind::Connection, found);
+        found.or_else(|| {
+            let found = self.tuples4.get(&Tuple4::of(key));
+            observer.looked_up(Kind::Tuple, found);
+            found.or_else(|| self.find4_wide(key, observer))
+        })
+    }
+
+    #[inline(always)]
+    fn find4_wide(&self, key: Connection4, observer: &mut impl Observer) -> Option<Holder> {
         if self.wide.is_empty() {
             return None;
         }
-        self.find_wide(&widen(ends), true, observer)
+        self.find_wide(&widen(&key.ends()), true, observer)
     }
 
     /// Who owns a packet of TCP, UDP or SCTP over IPv6.
@@ -372,20 +397,6 @@ impl Tables {
     /// True if no one has claimed anything.
     pub fn is_empty(&self) -> bool {
         self.on_address.is_empty() && self.groups.is_empty() && self.any_addresses == 0
-    }
-}
-
-fn vports(shares: Option<&Shares>) -> impl ExactSizeIterator<Item = u16> + '_ {
-    let shares = shares.map_or(&[][..], |shares| &shares.0);
-    shares.iter().map(|(vport, _)| *vport)
-}
-
-fn take_share<K: Eq + std::hash::Hash>(map: &mut HashMap<K, Shares>, key: &K, vport: u16) {
-    if let Some(shares) = map.get_mut(key) {
-        shares.remove(vport);
-        if shares.0.is_empty() {
-            map.remove(key);
-        }
     }
 }
 

@@ -9,128 +9,33 @@
 //! Nothing on the way of a packet allocates, locks, logs, divides by a variable or makes a system
 //! call; the one exception is waking the exception path's thread when it sleeps, once per burst.
 
-use arrayvec::ArrayVec;
-use crossbeam_channel::{Receiver, Sender, TryRecvError};
-use port_api::{Backoff, sharpen_sleeps};
-use ring::Doorbells;
+use crossbeam_channel::{Sender, TryRecvError};
+use dpdk::mbuf::Checksum;
+use port_api::sharpen_sleeps;
 use wire::Origin;
 
-use crate::classify::{Arrival, Nic, classify};
-use crate::command::{Answer, Command, Event};
-use crate::counters::NicCounters;
+use crate::classify::{Arrival, conclude};
+use crate::command::{Command, Event};
 use crate::egress::{self, Permit, Towards};
-use crate::fragments::{Fragments, WaitingRoom};
-use crate::io::{BURST, Buf, Bufs, Io};
-use crate::tables::Tables;
+use crate::io::{BURST, Buf, Io};
+use crate::quick::{self, Quick};
 use crate::verdict::{DropReason, HostReason, Verdict};
-use crate::vport::{Peer, Sent, Vport};
+use crate::vport::{Peer, Sent, Unstaged, Vport};
+
+/// Bursts of one NIC that are dealt out together, if it has that many waiting.
+const BURSTS: usize = 16;
+/// Rounds from one vport's turn in [`Worker::sweep`] to the next vport's, if they are busy ones.
+const SWEEP_ROUNDS: u64 = 64;
 
 mod fate;
 mod fragment;
 mod local;
 mod obey;
+mod state;
 
-use obey::Reclaim;
-
-/// A NIC port on this worker.
-struct NicState<B> {
-    nic: Nic,
-    /// The vport of the host behind this port.
-    host: u16,
-    /// Longest frame that may be sent, in bytes without FCS and VLAN tags.
-    max_frame: usize,
-    counters: NicCounters,
-    tx: Bufs<B>,
-    /// Of each packet in `tx`: the vport that it is from, and its length.
-    tx_from: ArrayVec<(u16, u16), BURST>,
-}
-
-/// The channels between a worker and the control thread.
-pub struct Channels {
-    /// From the control thread.
-    pub commands: Receiver<Command>,
-    /// One per command, in order.
-    pub answers: Sender<Answer>,
-    /// Unasked.
-    pub events: Sender<Event>,
-}
-
-/// A NIC port, as a worker is told of it.
-#[derive(Clone, Debug)]
-pub struct NicSetup {
-    /// What classification needs to know.
-    pub nic: Nic,
-    /// The host's vport behind this port.
-    pub host: u16,
-    /// Longest frame that may be sent, in bytes without FCS and VLAN tags.
-    pub max_frame: usize,
-}
-
-/// All that one worker has.
-pub struct Worker<I: Io> {
-    io: I,
-    nics: Vec<NicState<I::Buf>>,
-    tables: Tables,
-    vports: Vec<Option<Box<Vport>>>,
-    doorbells: Doorbells,
-    /// Vports to be served although they have not rung again.
-    pending: Vec<u64>,
-    channels: Channels,
-    backoff: Backoff,
-    burst: Bufs<I::Buf>,
-    sent: Bufs<Sent<I::Buf>>,
-    freed: Bufs<I::Buf>,
-    /// Vports that have got packets in this round.
-    touched: Vec<u16>,
-    reclaim: Option<Reclaim>,
-    rx_fragments: Fragments,
-    tx_fragments: Fragments,
-    waiting: WaitingRoom<I::Buf>,
-    rounds: u64,
-    busy_rounds: u64,
-}
+pub use state::{Channels, NicSetup, Worker};
 
 impl<I: Io> Worker<I> {
-    /// A worker with no vports yet, of `slots` possible ones.
-    pub fn new(
-        io: I,
-        nics: &[NicSetup],
-        tables: Tables,
-        slots: u16,
-        doorbells: Doorbells,
-        channels: Channels,
-        pure_poll: bool,
-    ) -> Self {
-        let nics = nics.iter().map(|setup| NicState {
-            nic: setup.nic.clone(),
-            host: setup.host,
-            max_frame: setup.max_frame,
-            counters: NicCounters::default(),
-            tx: Bufs::new(),
-            tx_from: ArrayVec::new(),
-        });
-        Self {
-            io,
-            nics: nics.collect(),
-            vports: (0..slots).map(|_| None).collect(),
-            pending: vec![0; doorbells.len()],
-            doorbells,
-            channels,
-            backoff: Backoff::new(pure_poll),
-            burst: Bufs::new(),
-            sent: Bufs::new(),
-            freed: Bufs::new(),
-            touched: Vec::with_capacity(slots.into()),
-            reclaim: None,
-            rx_fragments: Fragments::new(tables.seed()),
-            tx_fragments: Fragments::new(tables.seed()),
-            waiting: WaitingRoom::default(),
-            tables,
-            rounds: 0,
-            busy_rounds: 0,
-        }
-    }
-
     /// Works until told to stop, or until the control thread is gone. Gives back what it worked
     /// on.
     pub fn run(mut self) -> I {
@@ -166,69 +71,149 @@ impl<I: Io> Worker<I> {
         for nic in 0..self.nics.len() {
             self.flush(nic);
         }
+        if !worked || self.rounds.is_multiple_of(SWEEP_ROUNDS) {
+            self.sweep();
+        }
         self.io.free(&mut self.freed);
         worked
     }
 
     // ---- from the NIC ----
 
+    /// Bursts, as long as they are full ones, up to [`BURSTS`]; stacks see them all at once, since
+    /// a ring that is touched for each packet costs more than everything else together.
     fn receive(&mut self, nic: usize) -> bool {
-        let received = self.io.rx_burst(nic, &mut self.burst);
-        if received == 0 {
-            return false;
-        }
-        for buf in &self.burst {
-            buf.prefetch();
-        }
-        let mut burst = std::mem::take(&mut self.burst);
-        let mut bytes = 0;
-        for buf in burst.drain(..) {
-            bytes += buf.frame().len() as u64;
-            let arrival = Arrival {
-                frame: buf.frame(),
-                origin: Origin::Wire,
-                checksum: buf.l4_checksum(),
-            };
-            match classify(&arrival, &self.nics[nic].nic, &self.tables, &mut ()) {
-                Verdict::Vport { slot, checksum } => self.deliver(nic, slot, checksum, buf),
-                Verdict::Host(reason) => self.deliver_to_host(nic, reason, buf),
-                Verdict::HostAndCopies(reason, copies) => {
-                    self.copy_to(nic, &copies, None, buf.frame());
-                    self.deliver_to_host(nic, reason, buf);
-                }
-                Verdict::Fragment(of) => self.receive_fragment(nic, &of, buf),
-                Verdict::Drop(reason) => self.drop_received(nic, reason, buf),
+        let mut received = 0;
+        for _ in 0..BURSTS {
+            let count = self.receive_burst(nic);
+            received += count;
+            if count < BURST {
+                break;
             }
         }
-        self.burst = burst;
+        self.publish();
+        received > 0
+    }
+
+    /// Step by step, each for all packets: what one packet's step waits for, the CPU fetches while it
+    /// is at the others'.
+    fn receive_burst(&mut self, nic: usize) -> usize {
+        let received = self.io.rx_burst(nic, &mut self.burst);
+        self.begin(nic);
+        self.look_up();
+        let bytes = self.deal_out(nic);
         let counters = &mut self.nics[nic].counters;
         counters.rx_packets += received as u64;
         counters.rx_bytes += bytes;
-        self.publish();
-        true
+        received
     }
 
-    /// Shows the stacks what has come for them.
-    #[inline]
-    fn publish(&mut self) {
-        for slot in self.touched.drain(..) {
-            if let Some(vport) = &mut self.vports[usize::from(slot)] {
-                vport.publish();
+    /// From frames to what is to be looked up.
+    #[inline(never)]
+    fn begin(&mut self, nic: usize) {
+        let (port, tables) = (&self.nics[nic].nic, &self.tables);
+        let steps = self.quick.iter_mut().zip(self.keys.iter_mut());
+        for ((quick, at), buf) in steps.zip(&self.burst) {
+            if let Some(key) = quick::begin(buf.frame(), port) {
+                let home = tables.home4(key);
+                tables.prefetch4(home);
+                *at = (key, home);
+                *quick = Quick::Begun;
+            } else {
+                *quick = quick::quick6(buf.frame(), port, tables, &mut ());
             }
         }
     }
 
-    #[inline]
-    fn deliver(&mut self, nic: usize, slot: u16, checksum: bool, buf: I::Buf) {
+    /// From there to who has claimed it.
+    #[inline(never)]
+    fn look_up(&mut self) {
+        let (tables, count) = (&self.tables, self.burst.len());
+        if tables.is_large() {
+            for (_, home) in &self.keys[..count] {
+                tables.prefetch4_slot(*home);
+            }
+        }
+        for (quick, (key, home)) in self.quick[..count].iter_mut().zip(self.keys.iter()) {
+            if *quick == Quick::Begun {
+                *quick = quick::finish(*key, *home, tables, &mut ());
+            }
+        }
+    }
+
+    /// To each packet's owner. Tells how many bytes that were.
+    #[inline(never)]
+    fn deal_out(&mut self, nic: usize) -> u64 {
+        let mut burst = std::mem::take(&mut self.burst);
+        let (mut bytes, mut delivered) = (0, 0);
+        for (buf, at) in burst.drain(..).zip(0..BURST) {
+            bytes += buf.frame().len() as u64;
+            match self.quick[at] {
+                Quick::Claimed {
+                    slot,
+                    verify: false,
+                } => {
+                    let checksum = buf.l4_checksum() == Checksum::Good;
+                    delivered += u64::from(self.deliver(nic, slot, checksum, buf));
+                }
+                quick => self.receive_uncommon(nic, quick, buf),
+            }
+        }
+        self.burst = burst;
+        self.nics[nic].counters.to_vports += delivered;
+        bytes
+    }
+
+    #[inline(never)]
+    fn receive_uncommon(&mut self, nic: usize, quick: Quick, buf: I::Buf) {
+        let arrival = Arrival {
+            frame: buf.frame(),
+            origin: Origin::Wire,
+            checksum: buf.l4_checksum(),
+        };
+        match conclude(quick, &arrival, &self.nics[nic].nic, &self.tables, &mut ()) {
+            Verdict::Vport { slot, checksum } => self.deliver_uncommon(nic, slot, checksum, buf),
+            Verdict::Host(reason) => self.deliver_to_host(nic, reason, buf),
+            Verdict::HostAndCopies(reason, copies) => {
+                self.copy_to(nic, &copies, None, buf.frame());
+                self.deliver_to_host(nic, reason, buf);
+            }
+            Verdict::Fragment(of) => self.receive_fragment(nic, &of, buf),
+            Verdict::Drop(reason) => self.drop_received(nic, reason, buf),
+        }
+    }
+
+    /// Shows the stacks what has come for them.
+    fn publish(&mut self) {
+        for slot in self.touched.drain(..) {
+            if let Some(vport) = &mut self.vports[usize::from(slot)]
+                && vport.publish(&mut self.io, &mut self.freed).is_err()
+            {
+                shut(vport, &self.channels.events);
+            }
+        }
+    }
+
+    /// True if the vport gets the packet, which is then to be counted as the NIC's.
+    #[inline(always)]
+    fn deliver(&mut self, nic: usize, slot: u16, checksum: bool, buf: I::Buf) -> bool {
         let len = buf.frame().len() as u64;
         match self.stage(nic, slot, checksum, buf) {
             Ok(vport) => {
                 vport.counters.rx_packets += 1;
                 vport.counters.rx_bytes += len;
-                self.nics[nic].counters.to_vports += 1;
+                true
             }
-            Err((buf, reason)) => self.drop_for_vport(nic, slot, reason, buf),
+            Err((buf, reason)) => {
+                self.drop_for_vport(nic, slot, reason, buf);
+                false
+            }
         }
+    }
+
+    fn deliver_uncommon(&mut self, nic: usize, slot: u16, checksum: bool, buf: I::Buf) {
+        let delivered = self.deliver(nic, slot, checksum, buf);
+        self.nics[nic].counters.to_vports += u64::from(delivered);
     }
 
     #[inline]
@@ -246,8 +231,8 @@ impl<I: Io> Worker<I> {
         }
     }
 
-    /// Puts a packet into a vport's `rx` ring, to be published at the end of the burst.
-    #[inline]
+    /// Puts a packet into a vport's `rx` ring, to be published when the bursts are dealt out.
+    #[inline(always)]
     fn stage(
         &mut self,
         nic: usize,
@@ -258,17 +243,22 @@ impl<I: Io> Worker<I> {
         let Some(vport) = &mut self.vports[usize::from(slot)] else {
             return Err((buf, DropReason::VportShut));
         };
-        if !vport.touched && !vport.shut {
-            vport.touched = true;
-            self.touched.push(slot);
-            if vport.prepare(&mut self.io, &mut self.freed).is_err() {
-                shut(vport, &self.channels.events);
-            }
-        }
         if vport.shut {
             return Err((buf, DropReason::VportShut));
         }
-        vport.stage(&mut self.io, buf, self.nics[nic].nic.id, checksum)?;
+        let port = self.nics[nic].nic.id;
+        match vport.stage(&mut self.io, &mut self.freed, buf, port, checksum) {
+            Ok(()) => {}
+            Err((buf, Unstaged::Full(reason))) => return Err((buf, reason)),
+            Err((buf, Unstaged::Corrupt)) => {
+                shut(vport, &self.channels.events);
+                return Err((buf, DropReason::VportShut));
+            }
+        }
+        if !vport.touched {
+            vport.touched = true;
+            self.touched.push(slot);
+        }
         Ok(vport)
     }
 
@@ -306,6 +296,22 @@ impl<I: Io> Worker<I> {
         }
         self.publish();
         worked
+    }
+
+    /// Takes back what stacks gave up without ringing: one vport's turn, so that idle ones cost
+    /// nothing, and yet none keeps for long what it no longer has.
+    fn sweep(&mut self) {
+        self.swept = if self.swept + 1 < self.vports.len() {
+            self.swept + 1
+        } else {
+            0
+        };
+        if let Some(vport) = &mut self.vports[self.swept]
+            && !vport.shut
+            && vport.replenish(&mut self.io, &mut self.freed).is_err()
+        {
+            shut(vport, &self.channels.events);
+        }
     }
 
     /// Sends what a vport has put into its `tx` ring, a burst at most, and refills it.

@@ -6,40 +6,59 @@
 
 use crate::{
     TupleV4, TupleV6,
-    bytes::{be16, be32},
+    bytes::{be16, be32, be64},
     proto,
 };
 
 const ETHERNET: usize = 14;
-/// More Fragments and the fragment offset.
-const FRAGMENT_BITS: u16 = 0x3fff;
 /// As for [`parse`](crate::parse).
 const LONGEST: usize = u16::MAX as usize;
 /// Ethernet, IPv4 and UDP; or Ethernet, IPv6 and UDP.
 const SHORTEST_V4: usize = ETHERNET + 20 + 8;
 const SHORTEST_V6: usize = ETHERNET + 40 + 8;
 
+/// From byte 6 on: source MAC, `EtherType`. What must be as in [`MAC_TYPE`].
+const MAC_TYPE_MASK: u64 = 0x0100_0000_0000_ffff;
+/// Not a group's MAC; IPv4.
+const MAC_TYPE: u64 = 0x0800;
+/// From byte 14 on: version and IHL, TOS, total length, identification, flags and offset. What must
+/// be as in [`START`].
+const START_MASK: u64 = 0xff00_0000_0000_3fff;
+/// Version 4, five words of header; no More Fragments, offset 0.
+const START: u64 = 0x4500_0000_0000_0000;
+
 /// The tuple of a packet of the common shape over IPv4. `None` says nothing but that it is not
 /// one; where there is a tuple, [`parse`](crate::parse) gives the same.
+///
+/// Whole words against masks, so that a packet of the common shape meets few branches.
 #[inline(always)]
 pub fn common_v4(frame: &[u8]) -> Option<TupleV4> {
     let head = frame.first_chunk::<SHORTEST_V4>()?;
-    let total_len = usize::from(be16(head, 16));
+    let (mac_type, start) = (be64(head, 6), be64(head, ETHERNET));
+    let is_shape = ((mac_type & MAC_TYPE_MASK) ^ MAC_TYPE) | ((start & START_MASK) ^ START) == 0;
     let (src, dst) = (be32(head, 26), be32(head, 30));
-    let (src_port, dst_port) = (be16(head, 34), be16(head, 36));
+    let ports = be32(head, 34);
+    #[allow(clippy::cast_possible_truncation)] // its two halves
+    let (src_port, dst_port) = ((ports >> 16) as u16, ports as u16);
     let proto = head[23];
-    let segment_len = total_len.wrapping_sub(20);
-    // Version 4, five words of header, and the source MAC's group bit.
-    let shape = (be32(head, 12) & 0xffff_ff00 == 0x0800_4500) && (head[6] & 1 == 0);
-    let whole = (total_len >= SHORTEST_V4 - ETHERNET)
-        && (total_len <= frame.len() - ETHERNET)
-        && (frame.len() <= LONGEST)
-        && (be16(head, 20) & FRAGMENT_BITS == 0);
-    let ends = is_plain_v4(src) & is_plain_v4(dst) && (src != dst) && (dst_port != 0);
-    if !(shape && whole && ends && sum_v4(head) == 0xffff) {
+    let total_len = usize::from(be16(head, 16));
+    let is_whole = total_len >= SHORTEST_V4 - ETHERNET
+        && total_len <= frame.len() - ETHERNET
+        && frame.len() <= LONGEST;
+    let ends = is_plain_v4(src) && is_plain_v4(dst) && src != dst && dst_port != 0;
+    if !(is_shape && is_whole && ends && is_right_sum_v4(head)) {
         return None;
     }
-    has_sound_segment(frame, ETHERNET + 20, segment_len, proto, src_port).then_some(TupleV4 {
+    let udp_len = usize::from(be16(head, ETHERNET + 24));
+    has_sound_segment(
+        frame,
+        ETHERNET + 20,
+        total_len - 20,
+        udp_len,
+        proto,
+        src_port,
+    )
+    .then_some(TupleV4 {
         src,
         dst,
         src_port,
@@ -62,31 +81,36 @@ pub fn common_v6(frame: &[u8]) -> Option<TupleV6> {
     if !(shape && whole && ends) {
         return None;
     }
-    has_sound_segment(frame, ETHERNET + 40, payload_len, proto, src_port).then_some(TupleV6 {
-        src,
-        dst,
-        src_port,
-        dst_port,
-        proto,
-    })
+    let udp_len = usize::from(be16(head, ETHERNET + 44));
+    has_sound_segment(frame, ETHERNET + 40, payload_len, udp_len, proto, src_port).then_some(
+        TupleV6 {
+            src,
+            dst,
+            src_port,
+            dst_port,
+            proto,
+        },
+    )
 }
 
-/// Whether the lengths in the segment's header fit `len`, the length of the segment.
+/// Whether the lengths in the segment's header fit `len`, the length of the segment. `udp_len` is what
+/// stands where UDP has it.
 #[inline(always)]
-fn has_sound_segment(frame: &[u8], at: usize, len: usize, proto: u8, src_port: u16) -> bool {
+fn has_sound_segment(
+    frame: &[u8],
+    at: usize,
+    len: usize,
+    udp_len: usize,
+    proto: u8,
+    src_port: u16,
+) -> bool {
     match proto {
-        proto::UDP => {
-            let udp_len = frame
-                .get(at + 4..)
-                .and_then(|rest| rest.first_chunk::<2>())
-                .map_or(0, |bytes| usize::from(u16::from_be_bytes(*bytes)));
-            (udp_len >= 8) && (udp_len <= len)
-        }
+        proto::UDP => udp_len >= 8 && udp_len <= len,
         proto::TCP => {
             let data_offset = frame
                 .get(at + 12)
                 .map_or(0, |byte| usize::from(byte >> 4) * 4);
-            (data_offset >= 20) && (data_offset <= len) && (src_port != 0)
+            data_offset >= 20 && data_offset <= len && src_port != 0
         }
         _ => false,
     }
@@ -95,7 +119,7 @@ fn has_sound_segment(frame: &[u8], at: usize, len: usize, proto: u8, src_port: u
 /// Neither 0.0.0.0 nor 127.0.0.0/8 nor from 224.0.0.0 on.
 #[inline(always)]
 const fn is_plain_v4(addr: u32) -> bool {
-    (addr != 0) && (addr >> 24 != 127) && (addr >> 29 != 7)
+    (addr.wrapping_sub(1) < 0x7f00_0000 - 1) | (addr.wrapping_sub(0x8000_0000) < 0x6000_0000)
 }
 
 /// Outside `::/64`, where the unspecified, the loopback and IPv4-mapped addresses lie, and not
@@ -105,13 +129,15 @@ const fn is_plain_v6(addr: u128) -> bool {
     (addr >> 64 != 0) && (addr >> 120 != 0xff)
 }
 
-/// The ones' complement sum of the IPv4 header; 0xffff if its checksum is right (RFC 1071).
+/// Whether the IPv4 header's checksum is right: its sum is a multiple of 0xffff, in whatever byte
+/// order it is taken (RFC 1071 section 2). It is never 0, as the version is a part of it.
 #[inline(always)]
-fn sum_v4(head: &[u8; SHORTEST_V4]) -> u64 {
-    let word = |at: usize| u64::from(be32(head, ETHERNET + at));
-    let sum = word(0) + word(4) + word(8) + word(12) + word(16);
-    let sum = (sum & 0xffff) + (sum >> 16 & 0xffff) + (sum >> 32);
-    (sum & 0xffff) + (sum >> 16)
+fn is_right_sum_v4(head: &[u8; SHORTEST_V4]) -> bool {
+    let word = |at: usize| {
+        let bytes = head[ETHERNET + at..].first_chunk::<4>();
+        u64::from(bytes.map_or(0, |bytes| u32::from_ne_bytes(*bytes)))
+    };
+    (word(0) + word(4) + word(8) + word(12) + word(16)).is_multiple_of(0xffff)
 }
 
 #[inline(always)]

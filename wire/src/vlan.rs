@@ -50,6 +50,11 @@ impl Vlan {
         self.0
     }
 
+    /// What [`bits`](Self::bits) gave.
+    pub const fn from_bits(bits: u32) -> Self {
+        Self(bits & 0xff_ffff)
+    }
+
     /// Whether this is [`NONE`](Self::NONE).
     pub const fn is_none(self) -> bool {
         self.0 == 0

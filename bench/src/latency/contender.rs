@@ -17,7 +17,7 @@ use crate::testpmd::Testpmd;
 use crate::times;
 
 /// Enough buffers to send from; else as for throughput.
-const TUNING: &str = "--poll --ring-size 256 --fill 192 --txd 64";
+const TUNING: &str = "--poll --fill 192 --txd 64";
 
 /// Who carries the packets.
 #[derive(Clone)]

@@ -35,7 +35,7 @@ impl<I: Io> Worker<I> {
 
     fn pass_fragment(&mut self, nic: usize, passed: Result<Owner, DropReason>, buf: I::Buf) {
         match passed {
-            Ok(Owner::Vport(slot)) => self.deliver(nic, slot, false, buf),
+            Ok(Owner::Vport(slot)) => self.deliver_uncommon(nic, slot, false, buf),
             Ok(Owner::Host) => self.deliver_to_host(nic, HostReason::Fragment, buf),
             Err(reason) => self.drop_received(nic, reason, buf),
         }

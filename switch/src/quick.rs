@@ -1,0 +1,78 @@
+//! The short cut through classification, for what nearly all packets are: untagged TCP and UDP of the
+//! common shape, to the port's MAC. In two halves, so that a worker can do the first for a whole
+//! burst before it reads a table.
+
+use wire::{Vlan, common_v4, common_v6};
+
+use crate::classify::{Nic, ends_v4, ends_v6};
+use crate::flow_table::Home;
+use crate::key::Connection4;
+use crate::tables::{Holder, Tables};
+use crate::trace::Observer;
+
+/// What the short cut says of a frame.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Quick {
+    /// Nothing: it takes the long way.
+    #[default]
+    Uncommon,
+    /// It is of the common shape, to the port's MAC, and no one has claimed it.
+    Unclaimed,
+    /// The same over IPv4, and who has claimed it is still to be looked up.
+    Begun,
+    /// The same, and this vport has.
+    Claimed {
+        /// Which.
+        slot: u16,
+        /// Layer 4 checksums are to be verified.
+        verify: bool,
+    },
+}
+
+/// Both halves for one frame.
+pub fn quick(frame: &[u8], nic: &Nic, tables: &Tables, observer: &mut impl Observer) -> Quick {
+    match begin(frame, nic) {
+        Some(key) => finish(key, tables.home4(key), tables, observer),
+        None => quick6(frame, nic, tables, observer),
+    }
+}
+
+/// The first half of [`quick`], over IPv4: what is to be looked up. Reads the frame only, so that
+/// the tables can be asked for early.
+#[inline(always)]
+pub fn begin(frame: &[u8], nic: &Nic) -> Option<Connection4> {
+    if !frame.starts_with(&nic.mac.0) {
+        return None;
+    }
+    common_v4(frame).map(|tuple| Connection4::new(&ends_v4(&tuple, Vlan::NONE)))
+}
+
+/// The second half.
+#[inline(always)]
+pub fn finish(
+    key: Connection4,
+    home: Home,
+    tables: &Tables,
+    observer: &mut impl Observer,
+) -> Quick {
+    claimed_by(tables.find4_at(key, home, observer))
+}
+
+/// What [`begin`] has found nothing in.
+#[inline(never)]
+pub fn quick6(frame: &[u8], nic: &Nic, tables: &Tables, observer: &mut impl Observer) -> Quick {
+    match common_v6(frame) {
+        Some(tuple) if frame.starts_with(&nic.mac.0) => {
+            claimed_by(tables.find6(&ends_v6(&tuple, Vlan::NONE, nic), observer))
+        }
+        _ => Quick::Uncommon,
+    }
+}
+
+#[inline(always)]
+fn claimed_by(found: Option<Holder>) -> Quick {
+    found.map_or(Quick::Unclaimed, |holder| Quick::Claimed {
+        slot: holder.vport,
+        verify: holder.verify,
+    })
+}

@@ -1,0 +1,127 @@
+//! What a worker has, and how it begins.
+
+use arrayvec::ArrayVec;
+use crossbeam_channel::{Receiver, Sender};
+use port_api::Backoff;
+use ring::Doorbells;
+
+use super::obey::Reclaim;
+use crate::classify::Nic;
+use crate::command::{Answer, Command, Event};
+use crate::counters::NicCounters;
+use crate::flow_table::Home;
+use crate::fragments::{Fragments, WaitingRoom};
+use crate::io::{BURST, Bufs, Io};
+use crate::key::Connection4;
+use crate::quick::Quick;
+use crate::tables::Tables;
+use crate::vport::{Sent, Vport};
+
+/// A NIC port on this worker.
+pub(super) struct NicState<B> {
+    pub(super) nic: Nic,
+    /// The vport of the host behind this port.
+    pub(super) host: u16,
+    /// Longest frame that may be sent, in bytes without FCS and VLAN tags.
+    pub(super) max_frame: usize,
+    pub(super) counters: NicCounters,
+    pub(super) tx: Bufs<B>,
+    /// Of each packet in `tx`: the vport that it is from, and its length.
+    pub(super) tx_from: ArrayVec<(u16, u16), BURST>,
+}
+
+/// The channels between a worker and the control thread.
+pub struct Channels {
+    /// From the control thread.
+    pub commands: Receiver<Command>,
+    /// One per command, in order.
+    pub answers: Sender<Answer>,
+    /// Unasked.
+    pub events: Sender<Event>,
+}
+
+/// A NIC port, as a worker is told of it.
+#[derive(Clone, Debug)]
+pub struct NicSetup {
+    /// What classification needs to know.
+    pub nic: Nic,
+    /// The host's vport behind this port.
+    pub host: u16,
+    /// Longest frame that may be sent, in bytes without FCS and VLAN tags.
+    pub max_frame: usize,
+}
+
+/// All that one worker has.
+pub struct Worker<I: Io> {
+    pub(super) io: I,
+    pub(super) nics: Vec<NicState<I::Buf>>,
+    pub(super) tables: Tables,
+    pub(super) vports: Vec<Option<Box<Vport>>>,
+    pub(super) doorbells: Doorbells,
+    /// Vports to be served although they have not rung again.
+    pub(super) pending: Vec<u64>,
+    pub(super) channels: Channels,
+    pub(super) backoff: Backoff,
+    pub(super) burst: Bufs<I::Buf>,
+    /// Of each packet in `burst`: what is to be looked up, and where.
+    pub(super) keys: Box<[(Connection4, Home); BURST]>,
+    /// Of each packet in `burst`: what the short cut says.
+    pub(super) quick: Box<[Quick; BURST]>,
+    pub(super) sent: Bufs<Sent<I::Buf>>,
+    pub(super) freed: Bufs<I::Buf>,
+    /// Vports that have got packets in this round.
+    pub(super) touched: Vec<u16>,
+    /// Whose turn it was in [`sweep`](Self::sweep).
+    pub(super) swept: usize,
+    pub(super) reclaim: Option<Reclaim>,
+    pub(super) rx_fragments: Fragments,
+    pub(super) tx_fragments: Fragments,
+    pub(super) waiting: WaitingRoom<I::Buf>,
+    pub(super) rounds: u64,
+    pub(super) busy_rounds: u64,
+}
+
+impl<I: Io> Worker<I> {
+    /// A worker with no vports yet, of `slots` possible ones.
+    pub fn new(
+        io: I,
+        nics: &[NicSetup],
+        tables: Tables,
+        slots: u16,
+        doorbells: Doorbells,
+        channels: Channels,
+        pure_poll: bool,
+    ) -> Self {
+        let nics = nics.iter().map(|setup| NicState {
+            nic: setup.nic.clone(),
+            host: setup.host,
+            max_frame: setup.max_frame,
+            counters: NicCounters::default(),
+            tx: Bufs::new(),
+            tx_from: ArrayVec::new(),
+        });
+        Self {
+            io,
+            nics: nics.collect(),
+            vports: (0..slots).map(|_| None).collect(),
+            pending: vec![0; doorbells.len()],
+            doorbells,
+            channels,
+            backoff: Backoff::new(pure_poll),
+            burst: Bufs::new(),
+            keys: Box::new([Default::default(); BURST]),
+            quick: Box::new([Quick::Uncommon; BURST]),
+            sent: Bufs::new(),
+            freed: Bufs::new(),
+            touched: Vec::with_capacity(slots.into()),
+            swept: 0,
+            reclaim: None,
+            rx_fragments: Fragments::new(tables.seed()),
+            tx_fragments: Fragments::new(tables.seed()),
+            waiting: WaitingRoom::default(),
+            tables,
+            rounds: 0,
+            busy_rounds: 0,
+        }
+    }
+}
