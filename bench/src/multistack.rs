@@ -149,17 +149,38 @@ impl Multistack {
         self
     }
 
+    /// One more than attach, for one that comes and goes.
+    const fn vports(&self) -> u16 {
+        self.stacks.attached + 1
+    }
+
     fn setup(&self, lab: &Lab) -> Result<Setup, Error> {
         let pcap = self.traffic.write(lab)?;
         let device = traffic::device(&pcap, self.workers);
-        // One more for the one that comes and goes.
-        let vports = self.stacks.attached + u16::from(self.churn);
-        let mut setup = Setup::new(self.program.clone()?, device, vports);
+        let mut setup = Setup::new(self.program.clone()?, device, self.vports());
         setup.lcores = lab::lcores(self.workers);
         setup.workers = self.workers;
         setup.held = self.traffic.packets() * u32::from(self.workers);
         setup.claims = self.claims;
         Ok(setup)
+    }
+
+    fn sample(
+        &self,
+        before: &PortStats,
+        after: &PortStats,
+        time: Duration,
+    ) -> Result<Sample, Error> {
+        let moved = |counted: Counted| counted.of(after) - counted.of(before);
+        if moved(self.counted) == 0 {
+            return Err(format!("nothing arrived: {after:?}").into());
+        }
+        let rate = |counted| mpps(moved(counted), time);
+        let sample = Sample::new(rate(self.counted)).with("offered_mpps", rate(Counted::Handled));
+        Ok(match self.counted {
+            Counted::Sent => sample.with("received_mpps", rate(Counted::Delivered)),
+            Counted::Delivered | Counted::Handled => sample,
+        })
     }
 }
 
@@ -177,7 +198,11 @@ impl Contender for Multistack {
     }
 
     fn settings(&self) -> Value {
-        json!({ "options": TUNING, "frame_bytes": self.traffic.frame })
+        json!({
+            "options": TUNING,
+            "quota": switch::quota(self.vports()),
+            "frame_bytes": self.traffic.frame,
+        })
     }
 
     fn measure(&mut self, lab: &Lab, time: Duration) -> Result<Sample, Error> {
@@ -204,17 +229,8 @@ impl Contender for Multistack {
         conservation::check(&switch, &[&before, &after], &totals)?;
         stacks.terminate()?;
         switch.terminate()?;
-        let moved = |counted: Counted| counted.of(&after) - counted.of(&before);
-        if moved(self.counted) == 0 {
-            return Err(format!("nothing arrived: {after:?}").into());
-        }
-        let rate = |counted| mpps(moved(counted), end - start);
-        let sample = Sample::new(rate(self.counted)).with("offered_mpps", rate(Counted::Handled));
-        let sample = Sample { times, ..sample };
-        Ok(match self.counted {
-            Counted::Sent => sample.with("received_mpps", rate(Counted::Delivered)),
-            Counted::Delivered | Counted::Handled => sample,
-        })
+        let sample = self.sample(&before, &after, end - start)?;
+        Ok(Sample { times, ..sample })
     }
 }
 

@@ -19,7 +19,7 @@ pub const TUNING: &str = "--poll --fill 1 --txd 64";
 /// vports; with many, a round has little for each.
 const QUOTA_OF_FEW: u32 = 2048;
 const QUOTA_OF_MANY: u32 = 512;
-const FEW: u16 = 64;
+const FEW: u16 = 65;
 /// Buffers beside quotas and the device's: queues, caches, hands; and as much again.
 const SLACK: u32 = 8192;
 /// Bytes of a buffer, and of what the switch keeps for each, rounded up.
@@ -65,23 +65,15 @@ impl Setup {
         }
     }
 
-    const fn quota(&self) -> u32 {
-        if self.vports <= FEW {
-            QUOTA_OF_FEW
-        } else {
-            QUOTA_OF_MANY
-        }
-    }
-
     fn mbufs(&self) -> u32 {
-        let quotas = self.quota() * (u32::from(self.vports) + 1);
+        let quotas = quota(self.vports) * (u32::from(self.vports) + 1);
         self.held + u32::from(self.workers) * (quotas + SLACK)
     }
 
     /// Hugepages of 2 MiB.
     fn pages(&self) -> u64 {
         let workers = u64::from(self.workers);
-        let rings = workers * u64::from(self.vports) * u64::from(self.quota()) * ENTRY;
+        let rings = workers * u64::from(self.vports) * u64::from(quota(self.vports)) * ENTRY;
         let buffers = u64::from(self.mbufs()) * u64::from(BUFFER);
         (buffers + rings + FIXED).div_ceil(2 << 20)
     }
@@ -97,13 +89,22 @@ impl Setup {
             format!("--host-addr={}", traffic::HOST_CIDR),
             format!("--max-vports={}", self.vports),
             format!("--max-claims={}", self.claims),
-            format!("--quota={}", self.quota()),
-            format!("--ring-size={}", self.quota()),
+            format!("--quota={}", quota(self.vports)),
+            format!("--ring-size={}", quota(self.vports)),
             // The device holds buffers of which the switch knows nothing otherwise.
             format!("--mbufs={}", self.mbufs()),
         ];
         args.extend(self.options.split_whitespace().map(str::to_owned));
         args
+    }
+}
+
+/// Of a switch for so many vports.
+pub const fn quota(vports: u16) -> u32 {
+    if vports <= FEW {
+        QUOTA_OF_FEW
+    } else {
+        QUOTA_OF_MANY
     }
 }
 
