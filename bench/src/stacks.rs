@@ -177,16 +177,20 @@ fn work(stacks: &mut [Stack], task: Task, stop: &AtomicBool) -> Result<(), Error
 /// a stack's quota does, and then nothing is given to it any more.
 fn hoard(stacks: &mut [Stack]) -> Vec<Packet> {
     const QUIET: Duration = Duration::from_millis(50);
+    // So that a process that does not get its CPU does not take that for quiet.
+    const ROUNDS: u32 = 1000;
     let mut hoard = Vec::new();
     let mut burst = Burst::new();
-    let mut last = Instant::now();
-    while last.elapsed() < QUIET {
+    let (mut last, mut rounds) = (Instant::now(), 0);
+    while last.elapsed() < QUIET || rounds < ROUNDS {
+        let before = hoard.len();
         for stack in &mut *stacks {
             stack.receive(&mut burst);
-            if !burst.is_empty() {
-                last = Instant::now();
-            }
             hoard.extend(burst.drain(..));
+        }
+        rounds += 1;
+        if hoard.len() > before {
+            (last, rounds) = (Instant::now(), 0);
         }
     }
     hoard
