@@ -284,18 +284,38 @@ impl<I: Io> Worker<I> {
 
     // ---- from the vports ----
 
+    /// A burst of each vport that rang, and then, in turns, of those that have more: as many in all as
+    /// the NIC may bring in a round, so that an echo keeps up.
     fn serve_vports(&mut self) -> bool {
         let mut worked = false;
         for word in 0..self.pending.len() {
-            let mut rang = self.doorbells.answer(word) | std::mem::take(&mut self.pending[word]);
-            while rang != 0 {
-                let bit = rang.trailing_zeros() as usize;
-                rang &= rang - 1;
-                worked |= self.serve(word * 64 + bit);
+            let rang = self.doorbells.answer(word) | std::mem::take(&mut self.pending[word]);
+            worked |= self.serve_each(word, rang) > 0;
+        }
+        let mut left = BURSTS;
+        while left > 0 {
+            let before = left;
+            for word in 0..self.pending.len() {
+                let more = std::mem::take(&mut self.pending[word]);
+                left = left.saturating_sub(self.serve_each(word, more));
+            }
+            if left == before {
+                break;
             }
         }
         self.publish();
         worked
+    }
+
+    /// Serves these vports of a word of doorbells; tells how many had something to send.
+    fn serve_each(&mut self, word: usize, mut vports: u64) -> usize {
+        let mut served = 0;
+        while vports != 0 {
+            let bit = vports.trailing_zeros() as usize;
+            vports &= vports - 1;
+            served += usize::from(self.serve(word * 64 + bit));
+        }
+        served
     }
 
     /// Takes back what stacks gave up without ringing: one vport's turn, so that idle ones cost
