@@ -4,7 +4,7 @@ export PATH := $(HOME)/.cargo/bin:$(PATH)
 export BIN := $(or $(CARGO_TARGET_DIR),target)/release
 CARGO ?= cargo
 
-.PHONY: help setup build demo test test-long bench bench-micro fuzz fmt lint deny clean
+.PHONY: help setup build demo test test-long bench bench-micro unvalidated fuzz fmt lint deny clean
 
 help: ## this list
 	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' Makefile | expand -t 18
@@ -30,6 +30,13 @@ bench: build ## all figures, beside the peers that are installed; bench-demux64 
 
 bench-%: build
 	@$(BIN)/multistack-bench $*
+
+bench bench-validate_cost: unvalidated
+
+# What does not validate is for measuring only, and stays out of the way of what does.
+unvalidated: setup
+	-@$(CARGO) build --release --locked --package multistack --features unvalidated \
+	    --target-dir $(or $(CARGO_TARGET_DIR),target)/unvalidated
 
 bench-micro: setup ## instructions per packet of the data path's pieces, by callgrind
 	@$(CARGO) run --release --locked --package multistack-bench --bin micro

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use hdrhistogram::Histogram;
 use serde_json::{Value, json};
 
 use crate::Error;
@@ -15,6 +16,8 @@ pub struct Sample {
     pub value: f64,
     /// What else is worth knowing of the run.
     pub details: BTreeMap<&'static str, f64>,
+    /// How long something took, each time, in ns.
+    pub times: Option<Histogram<u64>>,
 }
 
 impl Sample {
@@ -23,6 +26,7 @@ impl Sample {
         Self {
             value,
             details: BTreeMap::new(),
+            times: None,
         }
     }
 
@@ -82,11 +86,13 @@ impl<C: Contender> Contender for At<C> {
     }
 }
 
-/// What a figure is to reach; more is better.
+/// What a figure is to reach.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Goal {
     /// The peer that the ratio is to; the value itself if none.
     pub to: Option<String>,
+    /// Whether less is better.
+    pub at_most: bool,
     /// Worse is a failure.
     pub must: f64,
     /// What is aimed for.
@@ -98,6 +104,7 @@ impl Goal {
     pub fn ratio(to: &str, must: f64, aim: f64) -> Self {
         Self {
             to: Some(to.to_owned()),
+            at_most: false,
             must,
             aim,
         }
@@ -107,16 +114,34 @@ impl Goal {
     pub const fn value(must: f64, aim: f64) -> Self {
         Self {
             to: None,
+            at_most: false,
             must,
+            aim,
+        }
+    }
+
+    /// At most `aim` times what the peer called `to` does; more is no failure.
+    pub fn aim_below(to: &str, aim: f64) -> Self {
+        Self {
+            to: Some(to.to_owned()),
+            at_most: true,
+            must: f64::INFINITY,
             aim,
         }
     }
 
     /// How what was reached stands to the goal.
     pub fn judge(&self, reached: f64) -> Verdict {
-        if reached >= self.aim {
+        let meets = |bound: f64| {
+            if self.at_most {
+                reached <= bound
+            } else {
+                reached >= bound
+            }
+        };
+        if meets(self.aim) {
             Verdict::Aim
-        } else if reached >= self.must {
+        } else if meets(self.must) {
             Verdict::Must
         } else {
             Verdict::Fail
@@ -246,11 +271,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn goals_are_met_from_above() {
+    fn goals_are_met_from_their_side() {
         let rate = Goal::ratio("peer", 0.5, 0.65);
         assert_eq!(rate.judge(0.65), Verdict::Aim);
         assert_eq!(rate.judge(0.5), Verdict::Must);
         assert_eq!(rate.judge(0.49), Verdict::Fail);
+        let time = Goal::aim_below("peer", 2.0);
+        assert_eq!(time.judge(2.0), Verdict::Aim);
+        assert_eq!(time.judge(2.1), Verdict::Must);
         assert_eq!(rate.judge(f64::NAN), Verdict::Fail);
     }
 }

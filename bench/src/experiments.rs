@@ -4,22 +4,34 @@ use crate::Error;
 use crate::experiment::Experiment;
 use crate::peers::Peers;
 
+mod attach;
 mod demux;
 mod echo;
+mod flows;
+mod host;
+mod latency;
 mod ports;
 mod scale;
+mod validate;
+mod workers;
 
 /// Sets an experiment up: who takes part depends on what is installed.
 type SetUp = fn(&Peers) -> Experiment;
 
 /// All of them, in the order in which they are measured.
-pub const ALL: [(&str, SetUp); 6] = [
+pub const ALL: [(&str, SetUp); 12] = [
     ("demux64", demux::many),
     ("demux1", demux::one),
+    ("demux_flows", flows::set_up),
     ("demux_ports", ports::set_up),
     ("echo", echo::set_up),
     ("sizes", scale::sizes),
-    ("stacks", scale::stacks),
+    ("scale", scale::stacks),
+    ("workers2", workers::set_up),
+    ("validate_cost", validate::set_up),
+    ("attach", attach::set_up),
+    ("host", host::set_up),
+    ("latency", latency::set_up),
 ];
 
 /// Those called `names`; all if none is.

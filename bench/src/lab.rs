@@ -26,6 +26,15 @@ pub const WORK_CPU: usize = 1;
 /// From a contender's first packet to the first reading.
 pub const WARM_UP: Duration = Duration::from_millis(500);
 
+/// EAL's option for the main lcore and so many workers. The last worker has a CPU for itself; there
+/// being two, a second one is on the control CPU, and what sleeps there wakes late.
+pub fn lcores(workers: u16) -> String {
+    match workers {
+        1 => format!("-l{LCORES}"),
+        _ => format!("--lcores=0@{CONTROL_CPU},1@{CONTROL_CPU},2@{WORK_CPU}"),
+    }
+}
+
 /// What is shared by all runs. Dropping it removes what they have left.
 pub struct Lab {
     /// For EAL's `--file-prefix`.

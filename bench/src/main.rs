@@ -4,14 +4,18 @@
 //! `plan` (round by round), `multistack`, `switch`, `stacks` (ours), `peers`, `testpmd`, `ovs`
 //! (theirs), `measured`, `table`, `results` (what comes out).
 
+mod churn;
 mod conservation;
 mod counters;
 mod echo;
 mod experiment;
 mod experiments;
 mod forwarder;
+mod fresh;
+mod host;
 mod hugepages;
 mod lab;
+mod latency;
 mod machine;
 mod measured;
 mod multistack;
@@ -27,6 +31,7 @@ mod switch;
 mod table;
 mod telemetry;
 mod testpmd;
+mod times;
 mod traffic;
 
 use std::path::PathBuf;
@@ -64,6 +69,27 @@ enum Command {
         /// Which, as JSON.
         plan: String,
     },
+    /// A stack that comes and goes.
+    #[command(hide = true)]
+    Churn {
+        /// Control socket of the primary.
+        socket: PathBuf,
+    },
+    /// Who sends, receives and times.
+    #[command(hide = true)]
+    Roundtrip {
+        /// What to do, as JSON.
+        plan: String,
+    },
+    /// The far end of a TCP transfer.
+    #[command(hide = true)]
+    TcpClient,
+    /// A stack that attaches once.
+    #[command(hide = true)]
+    Fresh {
+        /// Control socket of the primary.
+        socket: PathBuf,
+    },
 }
 
 fn main() -> ExitCode {
@@ -72,6 +98,12 @@ fn main() -> ExitCode {
         Some(Command::Stacks { socket, plan }) => serde_json::from_str(&plan)
             .map_err(Error::from)
             .and_then(|plan| stacks::run(&socket, plan)),
+        Some(Command::Churn { socket }) => churn::run(&socket),
+        Some(Command::Roundtrip { plan }) => serde_json::from_str(&plan)
+            .map_err(Error::from)
+            .and_then(|plan| latency::run(&plan)),
+        Some(Command::TcpClient) => host::tcp::run(),
+        Some(Command::Fresh { socket }) => fresh::run(&socket),
         None => plan::run(&args.plan),
     };
     match result {

@@ -2,10 +2,12 @@
 
 use std::collections::BTreeMap;
 
+use hdrhistogram::Histogram;
 use serde_json::{Value, json};
 
 use crate::experiment::{Figure, Goal, Sample, Verdict};
 use crate::statistics::{median, median_ratio};
+use crate::times::percentiles;
 
 /// All rounds of a contender.
 #[derive(Clone, Debug)]
@@ -27,6 +29,23 @@ impl Series {
         median(&self.values())
     }
 
+    /// The times of all rounds.
+    pub fn times(&self) -> Option<Histogram<u64>> {
+        let mut all: Option<Histogram<u64>> = None;
+        for times in self
+            .samples
+            .iter()
+            .filter_map(|sample| sample.times.as_ref())
+        {
+            match &mut all {
+                // They have the same range and precision.
+                Some(all) => all.add(times).ok()?,
+                None => all = Some(times.clone()),
+            }
+        }
+        all
+    }
+
     /// The medians of what else is known.
     fn details(&self) -> Value {
         let names = self.samples.iter().flat_map(|sample| sample.details.keys());
@@ -35,7 +54,11 @@ impl Series {
             let values: Vec<_> = self.samples.iter().filter_map(of).collect();
             ((*name).to_owned(), json!(median(&values)))
         });
-        Value::Object(each.collect())
+        let mut details = Value::Object(each.collect());
+        if let Some(times) = self.times() {
+            details["times_us"] = percentiles(&times);
+        }
+        details
     }
 }
 

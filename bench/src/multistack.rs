@@ -1,18 +1,20 @@
 //! The contender that it is all about: the switch, and the stacks on it.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use port_api::protocol::PortStats;
 use serde_json::{Value, json};
 
 use crate::Error;
+use crate::churn::Churn;
 use crate::conservation;
 use crate::counters::{mpps, timed};
 use crate::experiment::{Contender, Sample};
-use crate::lab::{Lab, WARM_UP};
-use crate::stacks::{Stacks, Task, Totals};
-use crate::switch::{Setup, Switch, TUNING, quota};
-use crate::traffic::{self, Traffic};
+use crate::lab::{self, Lab, WARM_UP};
+use crate::stacks::{Claims, Stacks, Task, Totals};
+use crate::switch::{self, Setup, Switch, TUNING};
+use crate::traffic::{self, Target, Traffic};
 
 /// Which packets make the figure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,6 +44,10 @@ pub struct Multistack {
     traffic: Traffic,
     stacks: Stacks,
     counted: Counted,
+    claims: u32,
+    workers: u16,
+    program: Result<PathBuf, String>,
+    churn: bool,
     version: Option<String>,
 }
 
@@ -55,6 +61,10 @@ impl Multistack {
             traffic: Traffic::smallest(busy),
             stacks: Stacks::all_busy(busy, Task::Drain),
             counted: Counted::Delivered,
+            claims: 65_536,
+            workers: 1,
+            program: switch::program(),
+            churn: false,
             version: None,
         }
     }
@@ -92,9 +102,85 @@ impl Multistack {
         self
     }
 
+    /// The same for other claims, or none.
+    #[must_use]
+    pub const fn with_target(mut self, target: Target) -> Self {
+        self.traffic.target = target;
+        self
+    }
+
+    /// The same with an address for each stack, and so many connections claimed at them; the traffic
+    /// goes to there.
+    #[must_use]
+    pub const fn with_connections(mut self, connections: u32) -> Self {
+        self.stacks.claims = Claims::Connections(connections);
+        // And an address for each stack.
+        self.claims = connections + self.stacks.attached as u32;
+        self.with_target(Target::Connections)
+    }
+
+    /// The same with stacks that take nothing out of their rings: every packet gets its verdict,
+    /// and nearly every one is dropped.
+    #[must_use]
+    pub const fn without_delivery(mut self) -> Self {
+        self.stacks.task = Task::Sit;
+        self.counted = Counted::Handled;
+        self
+    }
+
+    /// The same with so many workers.
+    #[must_use]
+    pub const fn with_workers(mut self, workers: u16) -> Self {
+        self.workers = workers;
+        self
+    }
+
+    /// The same with another build of the switch.
+    #[must_use]
+    pub fn with_program(mut self, program: PathBuf) -> Self {
+        self.program = Ok(program);
+        self
+    }
+
+    /// The same while other stacks come and go.
+    #[must_use]
+    pub const fn with_churn(mut self) -> Self {
+        self.churn = true;
+        self
+    }
+
+    /// One more than attach, for one that comes and goes.
+    const fn vports(&self) -> u16 {
+        self.stacks.attached + 1
+    }
+
     fn setup(&self, lab: &Lab) -> Result<Setup, Error> {
         let pcap = self.traffic.write(lab)?;
-        Setup::new(traffic::device(&pcap), self.stacks.attached)
+        let device = traffic::device(&pcap, self.workers);
+        let mut setup = Setup::new(self.program.clone()?, device, self.vports());
+        setup.lcores = lab::lcores(self.workers);
+        setup.workers = self.workers;
+        setup.held = self.traffic.packets() * u32::from(self.workers);
+        setup.claims = self.claims;
+        Ok(setup)
+    }
+
+    fn sample(
+        &self,
+        before: &PortStats,
+        after: &PortStats,
+        time: Duration,
+    ) -> Result<Sample, Error> {
+        let moved = |counted: Counted| counted.of(after) - counted.of(before);
+        if moved(self.counted) == 0 {
+            return Err(format!("nothing arrived: {after:?}").into());
+        }
+        let rate = |counted| mpps(moved(counted), time);
+        let sample = Sample::new(rate(self.counted)).with("offered_mpps", rate(Counted::Handled));
+        Ok(match self.counted {
+            Counted::Sent => sample.with("received_mpps", rate(Counted::Delivered)),
+            Counted::Delivered | Counted::Handled => sample,
+        })
     }
 }
 
@@ -114,7 +200,7 @@ impl Contender for Multistack {
     fn settings(&self) -> Value {
         json!({
             "options": TUNING,
-            "quota_and_ring_size": quota(self.stacks.attached),
+            "quota_and_ring_size": switch::quota(self.vports()),
             "frame_bytes": self.traffic.frame,
         })
     }
@@ -124,10 +210,18 @@ impl Contender for Multistack {
         self.version = Some(switch.version());
         check_mac(&switch)?;
         let mut stacks = switch.attach(lab, self.stacks)?;
+        let churn = if self.churn {
+            Some(Churn::start(lab, &switch)?)
+        } else {
+            None
+        };
         lab.sleep(WARM_UP)?;
 
         let (before, start) = timed(|| switch.port())?;
-        lab.sleep(time)?;
+        let times = match churn {
+            Some(churn) => Some(churn.run(lab, time)?),
+            None => lab.sleep(time).map(|()| None)?,
+        };
         let (after, end) = timed(|| switch.port())?;
 
         stacks.tell("stop")?;
@@ -135,16 +229,8 @@ impl Contender for Multistack {
         conservation::check(&switch, &[&before, &after], &totals)?;
         stacks.terminate()?;
         switch.terminate()?;
-        let moved = |counted: Counted| counted.of(&after) - counted.of(&before);
-        if moved(self.counted) == 0 {
-            return Err(format!("nothing arrived: {after:?}").into());
-        }
-        let rate = |counted| mpps(moved(counted), end - start);
-        let sample = Sample::new(rate(self.counted)).with("offered_mpps", rate(Counted::Handled));
-        Ok(match self.counted {
-            Counted::Sent => sample.with("received_mpps", rate(Counted::Delivered)),
-            Counted::Delivered | Counted::Handled => sample,
-        })
+        let sample = self.sample(&before, &after, end - start)?;
+        Ok(Sample { times, ..sample })
     }
 }
 

@@ -3,7 +3,6 @@
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -12,7 +11,7 @@ use crate::Error;
 use crate::experiment::{Contender, Sample};
 use crate::forwarder;
 use crate::lab::{CONTROL_CPU, Lab, WORK_CPU};
-use crate::process::{Process, is_installed};
+use crate::process::{Process, is_installed, run};
 use crate::telemetry::Telemetry;
 use crate::traffic::{self, Traffic};
 
@@ -207,7 +206,7 @@ impl Home {
                  ofport_request={number} options:dpdk-devargs={device}"
             );
         };
-        add("in", SINKS + 1, &traffic::device(pcap));
+        add("in", SINKS + 1, &traffic::device(pcap, 1));
         for number in 1..=SINKS {
             let name = format!("out{number}");
             add(&name, number, &format!("net_null{number},no-rx=1"));
@@ -235,16 +234,4 @@ fn version() -> Result<String, Error> {
     let text = run(DAEMON, &["--version"])?;
     let line = text.lines().next().unwrap_or_default();
     Ok(line.rsplit(' ').next().unwrap_or_default().to_owned())
-}
-
-/// Runs a program to its end; gives its output.
-fn run(program: &str, args: &[&str]) -> Result<String, Error> {
-    let output = Command::new(program).args(args).output();
-    let output = output.map_err(|error| format!("{program}: {error}"))?;
-    if output.status.success() {
-        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
-    } else {
-        let why = String::from_utf8_lossy(&output.stderr);
-        Err(format!("{program}: {}", why.trim()).into())
-    }
 }

@@ -18,6 +18,7 @@ use crate::measured::{Measured, Series};
 use crate::peers::Peers;
 use crate::results::Results;
 use crate::table;
+use crate::times::hgrm;
 
 /// Above this, others use the machine, and figures are too low.
 const QUIET_PERCENT: u8 = 5;
@@ -64,6 +65,11 @@ pub fn run(plan: &Plan) -> Result<(), Error> {
             Ok((measured, settings, versions)) => {
                 print!("\n{}{}\n", table::head(), table::lines(&measured));
                 busiest = busiest.max(measured.busy_percent);
+                for (contender, series) in &measured.series {
+                    if let Some(times) = series.times() {
+                        results.put_times(key, contender, &hgrm(&times))?;
+                    }
+                }
                 (measured.json(), settings, versions)
             }
             Err(error) => {

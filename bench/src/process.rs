@@ -13,8 +13,10 @@ use rustix::process::{Pid, Signal, kill_process};
 use crate::Error;
 use crate::lab::Lab;
 
-/// How long a program may take to start, to answer and to end.
-pub const PATIENCE: Duration = Duration::from_secs(20);
+/// How long a program may take to start and to end.
+const PATIENCE: Duration = Duration::from_secs(20);
+/// How long it may take to say something: a million claims take their time.
+const ANSWER: Duration = Duration::from_mins(2);
 
 /// A running program; ended when dropped, and by the kernel when the benchmark is killed.
 pub struct Process {
@@ -63,9 +65,14 @@ impl Process {
         })
     }
 
+    /// Its process id.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     /// The next line of its standard output.
     pub fn line(&mut self) -> Result<String, Error> {
-        match self.lines.recv_timeout(PATIENCE) {
+        match self.lines.recv_timeout(ANSWER) {
             Ok(line) => Ok(line),
             Err(RecvTimeoutError::Timeout) => Err(self.failure("it does not answer")),
             Err(RecvTimeoutError::Disconnected) => Err(self.failure("it has ended")),
@@ -110,6 +117,19 @@ impl Process {
         }
     }
 
+    /// Waits for its end.
+    pub fn wait(mut self, lab: &Lab) -> Result<(), Error> {
+        let start = Instant::now();
+        while start.elapsed() < PATIENCE {
+            match self.child.try_wait()? {
+                Some(status) if status.success() => return Ok(()),
+                Some(status) => return Err(self.failure(&status.to_string())),
+                None => lab.sleep(Duration::from_millis(1))?,
+            }
+        }
+        Err(self.failure("it does not end"))
+    }
+
     /// SIGTERM, and waits for the end.
     pub fn terminate(mut self) -> Result<(), Error> {
         if self.end() {
@@ -117,6 +137,13 @@ impl Process {
         } else {
             Err(self.failure("it does not end on SIGTERM"))
         }
+    }
+
+    /// SIGKILL: for what has nothing to clean up.
+    pub fn kill(mut self) -> Result<(), Error> {
+        self.child.kill()?;
+        self.child.wait()?;
+        Ok(())
     }
 
     /// Whether it ended by itself within [`PATIENCE`].
@@ -147,6 +174,18 @@ impl Process {
 pub fn is_installed(program: &str) -> bool {
     let path = std::env::var_os("PATH").unwrap_or_default();
     std::env::split_paths(&path).any(|dir| dir.join(program).is_file())
+}
+
+/// Runs a program to its end; gives its output.
+pub fn run(program: &str, args: &[&str]) -> Result<String, Error> {
+    let output = Command::new(program).args(args).output();
+    let output = output.map_err(|error| format!("{program}: {error}"))?;
+    if output.status.success() {
+        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+    } else {
+        let why = String::from_utf8_lossy(&output.stderr);
+        Err(format!("{program}: {}", why.trim()).into())
+    }
 }
 
 impl Drop for Process {

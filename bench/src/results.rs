@@ -51,6 +51,14 @@ impl Results {
         }
     }
 
+    /// Writes the file of a contender's times beside results.json.
+    pub fn put_times(&self, key: &str, contender: &str, hgrm: &str) -> Result<(), Error> {
+        write(
+            &self.path.with_file_name(format!("{key}-{contender}.hgrm")),
+            hgrm,
+        )
+    }
+
     /// Where the file is.
     pub fn path(&self) -> &Path {
         &self.path

@@ -12,6 +12,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use port_api::protocol::MAX_BATCH;
 use port_api::{Burst, ClaimSpec, Packet, Protocol, Vport};
 use serde::{Deserialize, Serialize};
 
@@ -28,6 +29,15 @@ pub enum Task {
     Sit,
 }
 
+/// What each stack claims.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Claims {
+    /// A port of the host's address.
+    Port,
+    /// An address, and its share of so many connections.
+    Connections(u32),
+}
+
 /// Which stacks there are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Stacks {
@@ -37,6 +47,8 @@ pub struct Stacks {
     pub busy: u16,
     /// Of those.
     pub task: Task,
+    /// Of all.
+    pub claims: Claims,
 }
 
 impl Stacks {
@@ -46,6 +58,7 @@ impl Stacks {
             attached: busy,
             busy,
             task,
+            claims: Claims::Port,
         }
     }
 }
@@ -73,9 +86,14 @@ pub struct Stack {
 }
 
 impl Stack {
-    fn start(socket: &Path, number: u16) -> Result<Self, Error> {
+    fn start(socket: &Path, number: u16, plan: Stacks) -> Result<Self, Error> {
         let vport = Vport::attach(socket, &format!("stack{number}"))?;
-        vport.claim_as(&ClaimSpec::tuple(Protocol::Udp, traffic::claim_of(number)))?;
+        match plan.claims {
+            Claims::Port => {
+                vport.claim(Protocol::Udp, traffic::claim_of(number))?;
+            }
+            Claims::Connections(all) => claim_connections(&vport, number, plan.attached, all)?,
+        }
         Ok(Self {
             vport,
             moved: Moved::default(),
@@ -94,10 +112,26 @@ impl Stack {
     }
 }
 
+/// Claims an address, and under it the stack's share, one of `stacks`, of `all` connections.
+fn claim_connections(vport: &Vport, number: u16, stacks: u16, all: u32) -> Result<(), Error> {
+    vport.claim_as(&ClaimSpec::address(traffic::own_address(number).into()))?;
+    let own = (number.into()..all).step_by(stacks.into());
+    let specs: Vec<_> = own
+        .map(|connection| {
+            let (local, remote) = traffic::connection(connection, stacks);
+            ClaimSpec::connection(Protocol::Udp, local, remote)
+        })
+        .collect();
+    for batch in specs.chunks(MAX_BATCH) {
+        vport.claim_all(batch)?;
+    }
+    Ok(())
+}
+
 /// Runs them on the primary with this control socket.
 pub fn run(socket: &Path, plan: Stacks) -> Result<(), Error> {
     let mut stacks = (0..plan.attached)
-        .map(|number| Stack::start(socket, number))
+        .map(|number| Stack::start(socket, number, plan))
         .collect::<Result<Vec<_>, _>>()?;
     let stop = Arc::new(AtomicBool::new(false));
     let asked = Arc::clone(&stop);
@@ -143,16 +177,20 @@ fn work(stacks: &mut [Stack], task: Task, stop: &AtomicBool) -> Result<(), Error
 /// a stack's quota does, and then nothing is given to it any more.
 fn hoard(stacks: &mut [Stack]) -> Vec<Packet> {
     const QUIET: Duration = Duration::from_millis(50);
+    // So that a process that does not get its CPU does not take that for quiet.
+    const ROUNDS: u32 = 1000;
     let mut hoard = Vec::new();
     let mut burst = Burst::new();
-    let mut last = Instant::now();
-    while last.elapsed() < QUIET {
+    let (mut last, mut rounds) = (Instant::now(), 0);
+    while last.elapsed() < QUIET || rounds < ROUNDS {
+        let before = hoard.len();
         for stack in &mut *stacks {
             stack.receive(&mut burst);
-            if !burst.is_empty() {
-                last = Instant::now();
-            }
             hoard.extend(burst.drain(..));
+        }
+        rounds += 1;
+        if hoard.len() > before {
+            (last, rounds) = (Instant::now(), 0);
         }
     }
     hoard

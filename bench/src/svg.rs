@@ -19,7 +19,7 @@ type Lines = BTreeMap<String, BTreeMap<Option<u16>, f64>>;
 pub fn draw(results: &Value) -> Option<String> {
     let panels: Vec<_> = [
         ("sizes", "bytes of a frame, without FCS"),
-        ("stacks", "stacks (64-byte frames)"),
+        ("scale", "stacks (64-byte frames)"),
     ]
     .into_iter()
     .map(|(key, axis)| (lines(&results[key]["contenders"]), axis))
@@ -152,7 +152,7 @@ mod tests {
 
     #[test]
     fn every_contender_is_a_line() {
-        let results = json!({ "stacks": { "contenders": {
+        let results = json!({ "scale": { "contenders": {
             "demux@1": { "value": 60.0 }, "demux@64": { "value": 50.0 },
             "testpmd_io": { "value": 95.0 },
         }}});

@@ -18,7 +18,7 @@ pub const TUNING: &str = "--poll --fill 1 --txd 64";
 /// Room for a worker's round if there are few vports; with many, a round has little for each.
 const QUOTA_OF_FEW: u32 = 2048;
 const QUOTA_OF_MANY: u32 = 512;
-const FEW: u16 = 64;
+const FEW: u16 = 65;
 /// Buffers beside quotas and the device's: queues, caches, hands; and as much again.
 const SLACK: u32 = 8192;
 /// Bytes of a buffer, and of what the switch keeps for each, rounded up.
@@ -51,9 +51,9 @@ pub struct Setup {
 
 impl Setup {
     /// One worker, and the tuning for throughput.
-    pub fn new(device: String, vports: u16) -> Result<Self, Error> {
-        Ok(Self {
-            program: sibling("multistack")?,
+    pub fn new(program: PathBuf, device: String, vports: u16) -> Self {
+        Self {
+            program,
             lcores: format!("-l{LCORES}"),
             workers: 1,
             device,
@@ -61,7 +61,7 @@ impl Setup {
             vports,
             claims: 65_536,
             options: TUNING.to_owned(),
-        })
+        }
     }
 
     fn mbufs(&self) -> u32 {
@@ -129,15 +129,21 @@ impl Switch {
 
     /// Starts `stacks` on it, and waits until they have their claims.
     pub fn attach(&self, lab: &Lab, stacks: Stacks) -> Result<Process, Error> {
-        self.helper(lab, "stacks", &serde_json::to_string(&stacks)?)
+        self.helper(lab, "stacks", Some(&serde_json::to_string(&stacks)?))
     }
 
     /// Starts this program again in one of its other roles, and waits until it is ready.
-    pub fn helper(&self, lab: &Lab, role: &str, plan: &str) -> Result<Process, Error> {
+    pub fn helper(&self, lab: &Lab, role: &str, plan: Option<&str>) -> Result<Process, Error> {
         let program = std::env::current_exe()?;
-        let mut process = Process::start(lab, role, &program, &[role, &self.socket, plan])?;
+        let words: Vec<_> = [role, &self.socket].into_iter().chain(plan).collect();
+        let mut process = Process::start(lab, role, &program, &words)?;
         process.expect("ready")?;
         Ok(process)
+    }
+
+    /// Its control socket.
+    pub fn socket(&self) -> &str {
+        &self.socket
     }
 
     /// Its release and DPDK's.
@@ -174,15 +180,32 @@ fn socket(lab: &Lab) -> PathBuf {
     lab.dir.join("control.sock")
 }
 
-/// A program in the same folder as this one.
-fn sibling(name: &str) -> Result<PathBuf, Error> {
-    existing(&std::env::current_exe()?.with_file_name(name))
+/// multistack itself: in the same folder as this program.
+pub fn program() -> Result<PathBuf, String> {
+    existing(|exe| Some(exe.with_file_name(NAME)))
 }
 
-fn existing(program: &Path) -> Result<PathBuf, Error> {
+/// multistack without validation: `cargo build --features unvalidated`, in a target folder of its
+/// own beside this program's.
+pub fn unvalidated() -> Result<PathBuf, String> {
+    existing(|exe| {
+        Some(
+            exe.ancestors()
+                .nth(2)?
+                .join("unvalidated/release")
+                .join(NAME),
+        )
+    })
+}
+
+const NAME: &str = "multistack";
+
+fn existing(place: impl Fn(&Path) -> Option<PathBuf>) -> Result<PathBuf, String> {
+    let exe = std::env::current_exe().map_err(|error| error.to_string())?;
+    let program = place(&exe).ok_or("no folder to look for multistack in")?;
     if program.is_file() {
-        Ok(program.to_owned())
+        Ok(program)
     } else {
-        Err(format!("no {}: build the workspace first", program.display()).into())
+        Err(format!("there is no {}", program.display()))
     }
 }

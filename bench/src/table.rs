@@ -2,13 +2,13 @@
 
 use std::fmt::Write as _;
 
-use crate::experiment::{Figure, Verdict};
+use crate::experiment::{Figure, Goal, Verdict};
 use crate::measured::Measured;
 
 /// What stands over the columns.
 pub fn head() -> String {
     format!(
-        "{:<28}{:>10} {:<5}{:>18}  {:<22}{:>8}{:>8}{:>8}\n",
+        "{:<28}{:>10} {:<6}{:>18}  {:<22}{:>8}{:>8}{:>8}\n",
         "figure", "median", "", "min..max", "against", "ratio", "must", "aim"
     )
 }
@@ -39,7 +39,7 @@ fn figure_lines(measured: &Measured, figure: &Figure, lines: &mut String) {
     let high = values.iter().copied().fold(0.0, f64::max);
     let _ = write!(
         lines,
-        "{name:<28}{:>10.2} {:<5}{:>18}",
+        "{name:<28}{:>10.2} {:<6}{:>18}",
         series.median(),
         figure.unit,
         format!("{low:.2}..{high:.2}")
@@ -48,7 +48,7 @@ fn figure_lines(measured: &Measured, figure: &Figure, lines: &mut String) {
     let mut indent = 2;
     for line in &against {
         let _ = writeln!(lines, "{:indent$}{line}", "");
-        indent = 64;
+        indent = 65;
     }
     if against.is_empty() {
         lines.push('\n');
@@ -67,8 +67,8 @@ fn against(measured: &Measured, figure: &Figure) -> Vec<String> {
         lines.push(format!(
             "{peer:<22}{:>8.3}{:>8}{:>8}  {}",
             judged.reached,
-            goal.must,
-            goal.aim,
+            bound(goal, goal.must),
+            bound(goal, goal.aim),
             judged.verdict.name()
         ));
     }
@@ -89,6 +89,14 @@ fn against(measured: &Measured, figure: &Figure) -> Vec<String> {
         }
     }
     lines
+}
+
+fn bound(goal: &Goal, bound: f64) -> String {
+    match (goal.at_most, bound.is_finite()) {
+        (_, false) => "-".to_owned(),
+        (true, true) => format!("<={bound}"),
+        (false, true) => format!(">={bound}"),
+    }
 }
 
 /// What the columns mean.

@@ -8,15 +8,20 @@ use serde_json::{Value, json};
 use crate::Error;
 use crate::experiment::{Contender, Sample};
 use crate::forwarder;
-use crate::lab::{LCORES, Lab};
+use crate::lab::{self, Lab};
 use crate::process::{Process, is_installed};
 use crate::telemetry::Telemetry;
-use crate::traffic::{self, Traffic};
+use crate::traffic::{self, PACKETS, Traffic};
 
 /// Its name in results.json.
 pub const KEY: &str = "testpmd_io";
 
 const PROGRAM: &str = "dpdk-testpmd";
+
+/// Buffers beside those of a device that holds very many.
+const POOL: u32 = 16_384;
+/// Hugepages that are enough for those as well.
+const HUGEPAGES: u64 = 400;
 
 /// Options, of which the fastest are taken: caches and pools as large as DPDK allows and as small
 /// as the device leaves room, and bursts of all useful sizes.
@@ -31,8 +36,11 @@ const CANDIDATES: [&str; 5] = [
 /// testpmd between the device under test and a `net_null` that swallows everything.
 #[derive(Clone)]
 pub struct Testpmd {
+    key: &'static str,
     options: &'static str,
     traffic: Traffic,
+    workers: u16,
+    sink: &'static str,
     version: Option<String>,
 }
 
@@ -43,11 +51,21 @@ impl Testpmd {
             return Err(format!("{PROGRAM} (package dpdk-dev) is not installed"));
         }
         let each = CANDIDATES.iter().map(|options| Self {
+            key: KEY,
             options,
             traffic: Traffic::smallest(1),
+            workers: 1,
+            sink: "net_null0,no-rx=1",
             version: None,
         });
         Ok(each.collect())
+    }
+
+    /// The same under another key.
+    #[must_use]
+    pub const fn named(mut self, key: &'static str) -> Self {
+        self.key = key;
+        self
     }
 
     /// The same with other traffic.
@@ -57,31 +75,91 @@ impl Testpmd {
         self
     }
 
-    fn args(&self, lab: &Lab) -> Result<Vec<String>, Error> {
+    /// The same with so many forwarding lcores, each with a queue of its own.
+    #[must_use]
+    pub const fn with_workers(mut self, workers: u16) -> Self {
+        self.workers = workers;
+        self
+    }
+
+    /// The same with another device to send to.
+    #[must_use]
+    pub const fn with_sink(mut self, sink: &'static str) -> Self {
+        self.sink = sink;
+        self
+    }
+
+    /// Starts it between `net_pcap` and the sink.
+    pub fn start(&self, lab: &Lab) -> Result<(Process, Telemetry), Error> {
+        if self.traffic.packets() > PACKETS {
+            lab.hugepages.ensure(HUGEPAGES)?;
+        }
         let pcap = self.traffic.write(lab)?;
+        self.start_between(lab, &traffic::device(&pcap, self.workers))
+    }
+
+    /// Starts it between any source and the sink.
+    pub fn start_between(&self, lab: &Lab, source: &str) -> Result<(Process, Telemetry), Error> {
+        let args = self.args(lab, source);
+        let mut process = Process::start(lab, "testpmd", Path::new(PROGRAM), &args)?;
+        let telemetry = process.until(lab, || Telemetry::connect(&lab.runtime_dir()))?;
+        Ok((process, telemetry))
+    }
+
+    /// Starts it so that it sends back what comes over the vhost-user socket that it makes.
+    pub fn start_loop(&self, lab: &Lab, socket: &Path) -> Result<Process, Error> {
         let mut args = vec![
-            format!("-l{LCORES}"),
+            lab::lcores(1),
             format!("--file-prefix={}", lab.prefix),
             "--no-pci".to_owned(),
             "--huge-unlink".to_owned(),
-            format!("--vdev={}", traffic::device(&pcap)),
-            "--vdev=net_null0,no-rx=1".to_owned(),
+            format!("--vdev=net_vhost0,iface={}", socket.display()),
+            "--".to_owned(),
+            "--auto-start".to_owned(),
+            "--forward-mode=io".to_owned(),
+            "--port-topology=loop".to_owned(),
+        ];
+        args.extend(self.options.split_whitespace().map(str::to_owned));
+        let mut process = Process::start(lab, "testpmd", Path::new(PROGRAM), &args)?;
+        process.until(lab, || Telemetry::connect(&lab.runtime_dir()))?;
+        process.until(lab, || Ok(std::fs::metadata(socket)?))?;
+        Ok(process)
+    }
+
+    fn args(&self, lab: &Lab, source: &str) -> Vec<String> {
+        let mut args = vec![
+            lab::lcores(self.workers),
+            format!("--file-prefix={}", lab.prefix),
+            "--no-pci".to_owned(),
+            "--huge-unlink".to_owned(),
+            format!("--vdev={source}"),
+            format!("--vdev={}", self.sink),
             "--".to_owned(),
             "--auto-start".to_owned(),
             "--forward-mode=io".to_owned(),
         ];
+        for option in ["nb-cores", "rxq", "txq"] {
+            args.push(format!("--{option}={}", self.workers));
+        }
         args.extend(self.options.split_whitespace().map(str::to_owned));
-        Ok(args)
+        if self.traffic.packets() > PACKETS {
+            // The last one counts.
+            args.push(format!(
+                "--total-num-mbufs={}",
+                self.traffic.packets() + POOL
+            ));
+        }
+        args
     }
 }
 
 impl Contender for Testpmd {
     fn key(&self) -> String {
-        KEY.to_owned()
+        self.key.to_owned()
     }
 
     fn label(&self) -> String {
-        "testpmd io".to_owned()
+        self.key.replace('_', " ")
     }
 
     fn version(&self) -> Option<(&'static str, String)> {
@@ -93,8 +171,7 @@ impl Contender for Testpmd {
     }
 
     fn measure(&mut self, lab: &Lab, time: Duration) -> Result<Sample, Error> {
-        let mut process = Process::start(lab, "testpmd", Path::new(PROGRAM), &self.args(lab)?)?;
-        let telemetry = process.until(lab, || Telemetry::connect(&lab.runtime_dir()))?;
+        let (mut process, telemetry) = self.start(lab)?;
         self.version = telemetry.greeting["version"].as_str().map(str::to_owned);
         let sample = forwarder::measure(&mut process, &telemetry, lab, time)?;
         process.terminate()?;

@@ -14,6 +14,8 @@ use crate::lab::Lab;
 pub const PACKETS: u32 = 1024;
 /// Bytes of the smallest frame: 64, less the 4 of the FCS, which DPDK does not see.
 pub const SMALLEST: u16 = 60;
+/// Packets in the file of [`Target::Connections`].
+const MANY_PACKETS: u32 = 256 << 10;
 /// The host's address, which the stacks share.
 pub const HOST: Ipv4Addr = Ipv4Addr::new(10, 99, 0, 1);
 /// The host's address as `--host-addr` wants it.
@@ -25,8 +27,21 @@ const CLIENT: Ipv4Addr = Ipv4Addr::new(10, 99, 0, 2);
 const CLIENT_MAC: MacAddr = MacAddr([0x02, 0, 0, 0, 0, 0x02]);
 const CLIENT_PORT: u16 = 1024;
 const FIRST_PORT: u16 = 20_000;
+/// From here on, no stack claims anything.
+const UNCLAIMED_PORT: u16 = 40_000;
 /// What Ethernet, IPv4 and UDP headers take of a frame.
 const HEADERS: usize = 14 + 20 + 8;
+
+/// What packets are for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Target {
+    /// Ports of the host's address that stacks have claimed.
+    Tuples,
+    /// Connections, each of one packet, with addresses that stacks have wholly claimed.
+    Connections,
+    /// Ports of the host's address that no one has claimed.
+    Unclaimed,
+}
 
 /// A file's content: UDP packets, the first for the first of `stacks` stacks, the next for the
 /// next: no two neighbours have one owner, which is the hardest order to demultiplex.
@@ -34,8 +49,10 @@ const HEADERS: usize = 14 + 20 + 8;
 pub struct Traffic {
     /// Bytes of a frame, without FCS.
     pub frame: u16,
-    /// How many stacks it is for.
+    /// How many stacks it is for, or would be.
     pub stacks: u16,
+    /// What the stacks have claimed.
+    pub target: Target,
 }
 
 impl Traffic {
@@ -44,12 +61,29 @@ impl Traffic {
         Self {
             frame: SMALLEST,
             stacks,
+            target: Target::Tuples,
+        }
+    }
+
+    /// The same for something else.
+    #[must_use]
+    pub const fn to(mut self, target: Target) -> Self {
+        self.target = target;
+        self
+    }
+
+    /// Packets in the file. The device holds as many buffers.
+    pub const fn packets(self) -> u32 {
+        match self.target {
+            Target::Connections => MANY_PACKETS,
+            Target::Tuples | Target::Unclaimed => PACKETS,
         }
     }
 
     /// Writes the file into the lab's folder, and tells where it is.
     pub fn write(self, lab: &Lab) -> io::Result<PathBuf> {
-        let path = lab.dir.join(format!("{}-{}.pcap", self.frame, self.stacks));
+        let name = format!("{:?}-{}-{}.pcap", self.target, self.frame, self.stacks);
+        let path = lab.dir.join(name);
         if !path.exists() {
             self.write_to(&path)?;
         }
@@ -61,7 +95,7 @@ impl Traffic {
         let mut frame = vec![0; self.frame.into()];
         let mut file = BufWriter::new(File::create(path)?);
         file.write_all(&file_header())?;
-        for number in 0..PACKETS {
+        for number in 0..self.packets() {
             let (src, dst) = self.ends(number);
             let packet = Udp {
                 eth: Eth {
@@ -84,15 +118,45 @@ impl Traffic {
 
     /// Source and destination of a packet.
     fn ends(self, number: u32) -> (SocketAddr, SocketAddr) {
-        let low = |number: u32| u16::try_from(number % 0x8000).unwrap_or(0);
         let stack = low(number % u32::from(self.stacks));
-        ((CLIENT, CLIENT_PORT + low(number)).into(), claim_of(stack))
+        let client = (CLIENT, CLIENT_PORT + low(number)).into();
+        match self.target {
+            Target::Tuples => (client, claim_of(stack)),
+            Target::Unclaimed => (client, (HOST, UNCLAIMED_PORT + stack).into()),
+            Target::Connections => {
+                let (local, remote) = connection(number, self.stacks);
+                (remote, local)
+            }
+        }
     }
 }
 
-/// The device that gives the packets in `pcap` forever, for EAL's `--vdev` and OVS.
-pub fn device(pcap: &Path) -> String {
-    format!("net_pcap0,rx_pcap={},infinite_rx=1", pcap.display())
+/// The device that gives the packets in `pcap` forever, by so many queues, for EAL's `--vdev` and
+/// OVS.
+pub fn device(pcap: &Path, queues: u16) -> String {
+    let queue = format!("rx_pcap={},", pcap.display());
+    format!("net_pcap0,{}infinite_rx=1", queue.repeat(queues.into()))
+}
+
+/// Local and remote end of connection `number`, which is one of stack `number % stacks`. The local
+/// address is that stack's alone.
+pub fn connection(number: u32, stacks: u16) -> (SocketAddr, SocketAddr) {
+    let stack = low(number % u32::from(stacks));
+    let remote = Ipv4Addr::from_bits(Ipv4Addr::new(10, 97, 0, 1).to_bits() + number / 0x8000);
+    (
+        (own_address(stack), FIRST_PORT).into(),
+        (remote, CLIENT_PORT + low(number)).into(),
+    )
+}
+
+/// The address that is wholly stack `number`'s.
+pub fn own_address(number: u16) -> Ipv4Addr {
+    Ipv4Addr::from_bits(Ipv4Addr::new(10, 98, 0, 1).to_bits() + u32::from(number))
+}
+
+/// The low 15 bits: what can be added to a port.
+fn low(number: u32) -> u16 {
+    u16::try_from(number % 0x8000).unwrap_or(0)
 }
 
 /// What stack `number` claims.
@@ -125,7 +189,7 @@ mod tests {
         let path = std::env::temp_dir().join(format!("msperf-test-{}", std::process::id()));
         let traffic = Traffic {
             frame: 128,
-            stacks: 64,
+            ..Traffic::smallest(64)
         };
         traffic.write_to(&path).unwrap();
         let file = std::fs::read(&path).unwrap();
@@ -143,5 +207,13 @@ mod tests {
         }
         assert_eq!(ports.len(), 64);
         assert!(ports.values().all(|count| *count == PACKETS / 64));
+    }
+
+    #[test]
+    fn connections_differ() {
+        let ends = |number| Traffic::smallest(64).to(Target::Connections).ends(number);
+        let all: std::collections::BTreeSet<_> = (0..MANY_PACKETS).map(ends).collect();
+        assert_eq!(all.len(), 256 << 10);
+        assert_eq!(ends(65).1.ip(), own_address(1));
     }
 }

@@ -16,7 +16,10 @@ const STACKS: [u16; 5] = [1, 4, 16, 64, 250];
 pub fn sizes(peers: &Peers) -> Experiment {
     let mut experiment = Experiment::new("sizes");
     for frame in FRAMES {
-        let traffic = |stacks| Traffic { frame, stacks };
+        let traffic = |stacks| Traffic {
+            frame,
+            ..Traffic::smallest(stacks)
+        };
         let testpmd = peers
             .testpmd()
             .map(|peer| At(peer.with_traffic(traffic(1)), frame));
@@ -47,7 +50,7 @@ pub fn sizes(peers: &Peers) -> Experiment {
 
 /// Demultiplexing the smallest frames over the number of stacks.
 pub fn stacks(peers: &Peers) -> Experiment {
-    let mut experiment = Experiment::new("stacks")
+    let mut experiment = Experiment::new("scale")
         .with_peer(testpmd::KEY, peers.testpmd())
         .with_peer(ovs::KEY, peers.ovs());
     for stacks in STACKS {
