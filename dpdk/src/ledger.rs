@@ -23,13 +23,16 @@ use crate::{
     mempool::{Geometry, Mempool},
 };
 
-/// To whom a buffer is lent.
+/// To whom a buffer is lent: a vport, and which of the stacks that have had it one after the other,
+/// counted modulo 256.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Owner {
-    /// The vport.
-    pub vport: NonZeroU16,
-    /// Which of the stacks that have had this vport, one after the other, counted modulo 256.
-    pub generation: u8,
+pub struct Owner(u32);
+
+impl Owner {
+    /// The stack of this generation on a vport.
+    pub const fn new(vport: NonZeroU16, generation: u8) -> Self {
+        Self((vport.get() as u32) << 16 | generation as u32)
+    }
 }
 
 /// A lent buffer, as a stack is told of it.
@@ -58,8 +61,9 @@ pub struct Reclaimed {
 #[derive(Debug)]
 struct Table(Box<[AtomicU32]>);
 
-fn entry(worker: u8, owner: Owner) -> u32 {
-    u32::from(owner.vport.get()) << 16 | u32::from(worker) << 8 | u32::from(owner.generation)
+/// Vport, worker, generation: in 16, 8 and 8 bits.
+const fn entry(worker: u8, owner: Owner) -> u32 {
+    owner.0 | (worker as u32) << 8
 }
 
 /// The generation in an entry.
@@ -104,13 +108,7 @@ impl Table {
         max: u32,
         mut found: impl FnMut(u32),
     ) -> Option<u32> {
-        let wanted = entry(
-            worker,
-            Owner {
-                vport,
-                generation: 0,
-            },
-        );
+        let wanted = entry(worker, Owner::new(vport, 0));
         let end = from.saturating_add(max);
         for index in from..end {
             let slot = self.0.get(index as usize)?;
@@ -240,11 +238,12 @@ mod tests {
 
     use super::*;
 
+    fn vport(vport: u16) -> NonZeroU16 {
+        NonZeroU16::new(vport).unwrap()
+    }
+
     fn owner(vport: u16, generation: u8) -> Owner {
-        Owner {
-            vport: NonZeroU16::new(vport).unwrap(),
-            generation,
-        }
+        Owner::new(self::vport(vport), generation)
     }
 
     #[test]
@@ -268,7 +267,7 @@ mod tests {
     fn the_least_entry_is_not_the_switchs() {
         let table = Table::new(1);
         table.lend(0, 0, owner(1, 0));
-        assert_eq!(table.lent_to(owner(1, 0).vport), 1);
+        assert_eq!(table.lent_to(vport(1)), 1);
         assert!(table.take_back(0, 0, owner(1, 0)));
     }
 
@@ -278,14 +277,14 @@ mod tests {
         for index in 0..10 {
             table.lend(index, 0, owner(1 + u16::from(index % 2 == 0), 9));
         }
-        let vport = owner(1, 0).vport;
+        let first = vport(1);
         let mut found = Vec::new();
-        assert_eq!(table.reclaim(vport, 0, 0, 4, |i| found.push(i)), Some(4));
-        assert_eq!(table.reclaim(vport, 0, 4, 6, |i| found.push(i)), None);
+        assert_eq!(table.reclaim(first, 0, 0, 4, |i| found.push(i)), Some(4));
+        assert_eq!(table.reclaim(first, 0, 4, 6, |i| found.push(i)), None);
         assert_eq!(found, [1, 3, 5, 7, 9]);
-        assert_eq!(table.reclaim(vport, 0, 10, 4, |_| panic!()), None);
-        assert_eq!(table.reclaim(vport, 0, u32::MAX, 4, |_| panic!()), None);
-        assert_eq!(table.lent_to(owner(2, 0).vport), 5);
+        assert_eq!(table.reclaim(first, 0, 10, 4, |_| panic!()), None);
+        assert_eq!(table.reclaim(first, 0, u32::MAX, 4, |_| panic!()), None);
+        assert_eq!(table.lent_to(vport(2)), 5);
     }
 
     #[derive(Debug, Clone)]
@@ -328,7 +327,7 @@ mod tests {
                         let mut found = Vec::new();
                         let mut from = Some(0);
                         while let Some(at) = from {
-                            from = table.reclaim(owner(v, 0).vport, w, at, chunk, |i| found.push(i));
+                            from = table.reclaim(vport(v), w, at, chunk, |i| found.push(i));
                         }
                         let mut expected: Vec<u32> = model.iter()
                             .filter(|(_, o)| (o.0, o.1) == (w, v)).map(|(i, _)| *i).collect();
@@ -339,7 +338,7 @@ mod tests {
                 }
                 for v in 1..4 {
                     let lent = model.values().filter(|o| o.1 == v).count();
-                    prop_assert_eq!(table.lent_to(owner(v, 0).vport) as usize, lent);
+                    prop_assert_eq!(table.lent_to(vport(v)) as usize, lent);
                 }
             }
         }

@@ -27,6 +27,6 @@ mod queue;
 pub use eal::{Eal, EalError};
 pub use errno::Error;
 pub use ledger::{Ledger, Lent, Owner, WorkerLedger};
-pub use mbuf::{BURST, Burst, Mbuf, free_bulk, prefetch};
+pub use mbuf::{BURST, Burst, Mbuf, free_bulk};
 pub use mempool::{Mempool, PoolLayout};
 pub use memzone::Memzone;

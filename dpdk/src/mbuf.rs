@@ -212,19 +212,6 @@ fn checksum(flags: u64, good: u64, bad: u64) -> Checksum {
     }
 }
 
-/// Asks the CPU to bring the start of `value` into its cache.
-#[inline(always)]
-pub fn prefetch<T>(value: &T) {
-    #[cfg(target_arch = "x86_64")]
-    // SAFETY: SSE is part of x86-64, and a prefetch of any address is harmless.
-    unsafe {
-        use core::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
-        _mm_prefetch::<_MM_HINT_T0>(ptr::from_ref(value).cast());
-    }
-    #[cfg(not(target_arch = "x86_64"))]
-    let _ = value;
-}
-
 impl Drop for Mbuf {
     fn drop(&mut self) {
         // SAFETY: this was the only user, and the value is gone after this.

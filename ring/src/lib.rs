@@ -16,10 +16,12 @@
 
 mod doorbell;
 mod entry;
+mod prefetch;
 mod spsc;
 
 pub use doorbell::Doorbells;
 pub use entry::Entry;
+pub use prefetch::{prefetch_read, prefetch_write};
 pub use spsc::{Consumer, Corrupt, MAX_CAPACITY, Producer, bytes, init};
 
 /// Alignment in bytes that rings, doorbells and whatever lies beside them in shared memory need.

@@ -3,10 +3,10 @@
 use core::fmt;
 use core::mem::size_of;
 use core::ptr::NonNull;
-use core::slice;
 use core::sync::atomic::{AtomicU32, Ordering};
 
-use crate::{ALIGN, Entry};
+use crate::prefetch::LINE;
+use crate::{ALIGN, Entry, prefetch_read, prefetch_write};
 
 /// Largest capacity of a ring, in entries. Cursors are free-running `u32`s, so anything up to
 /// 2^31 would be sound; this bounds the memory a bad configuration can ask for.
@@ -49,8 +49,13 @@ pub const fn bytes<T: Entry>(capacity: u32) -> usize {
 struct Raw<T: Entry> {
     header: NonNull<Header>,
     slots: NonNull<T::Cell>,
-    capacity: u32,
+    /// Capacity less one.
+    mask: u32,
 }
+
+/// Cache lines that a producer asks for ahead of the one that it writes: as many as it fills while one
+/// comes from another core.
+const LINES_AHEAD: u32 = 4;
 
 impl<T: Entry> Raw<T> {
     /// # Safety
@@ -63,8 +68,15 @@ impl<T: Entry> Raw<T> {
         Self {
             header: memory.cast(),
             slots,
-            capacity,
+            mask: capacity - 1,
         }
+    }
+
+    #[allow(clippy::cast_possible_truncation)] // 8 or 16
+    const PER_LINE: u32 = (LINE / size_of::<T::Cell>()) as u32;
+
+    fn capacity(&self) -> u32 {
+        self.mask + 1
     }
 
     fn header(&self) -> &Header {
@@ -73,14 +85,10 @@ impl<T: Entry> Raw<T> {
         unsafe { self.header.as_ref() }
     }
 
-    fn slots(&self) -> &[T::Cell] {
-        // SAFETY: as for `header`; `capacity` cells lie behind it.
-        unsafe { slice::from_raw_parts(self.slots.as_ptr(), self.capacity as usize) }
-    }
-
     fn slot(&self, cursor: u32) -> &T::Cell {
-        // Power-of-two capacity: the mask keeps the index inside, whatever the cursor.
-        &self.slots()[(cursor & (self.capacity - 1)) as usize]
+        // SAFETY: as for `header`; `capacity` cells lie behind it, and the mask keeps the index
+        // among them, whatever the cursor.
+        unsafe { self.slots.add((cursor & self.mask) as usize).as_ref() }
     }
 }
 
@@ -146,7 +154,7 @@ impl<T: Entry> Producer<T> {
     /// Entries that fit, as last known: the consumer may have made more room since.
     pub fn room(&self) -> u32 {
         // `refresh` keeps the distance within the capacity.
-        self.raw.capacity - self.used()
+        self.raw.capacity() - self.used()
     }
 
     /// Looks at the consumer's cursor again and tells how many entries fit now.
@@ -182,9 +190,21 @@ impl<T: Entry> Producer<T> {
         if self.room() == 0 {
             return false;
         }
+        self.put(entry);
+        true
+    }
+
+    /// As [`stage`](Self::stage), for who has seen that there is [`room`](Self::room). Without it, this
+    /// would overwrite what the consumer has not read.
+    #[inline(always)]
+    pub fn put(&mut self, entry: T) {
+        debug_assert!(self.room() > 0);
+        if self.staged.is_multiple_of(Raw::<T>::PER_LINE) {
+            let ahead = LINES_AHEAD * Raw::<T>::PER_LINE;
+            prefetch_write(self.raw.slot(self.staged.wrapping_add(ahead)));
+        }
         T::store(self.raw.slot(self.staged), entry);
         self.staged = self.staged.wrapping_add(1);
-        true
     }
 
     /// Shows the consumer all that was staged; tells how many entries that were.
@@ -234,6 +254,13 @@ impl<T: Entry> Consumer<T> {
         }
     }
 
+    /// Asks the CPU for the producer's cursor and for the next entry, before [`refresh`](Self::refresh).
+    #[inline]
+    pub fn prefetch(&self) {
+        prefetch_read(&self.raw.header().producer);
+        prefetch_read(self.raw.slot(self.taken));
+    }
+
     /// Looks at the producer's cursor and tells how many entries wait.
     ///
     /// # Errors
@@ -244,7 +271,7 @@ impl<T: Entry> Consumer<T> {
         let waiting_before = self.producer.wrapping_sub(self.taken);
         // The producer may fill only what we have released, and never takes an entry back.
         let unreleased = self.taken.wrapping_sub(self.released);
-        if waiting > self.raw.capacity - unreleased || waiting < waiting_before {
+        if waiting > self.raw.capacity() - unreleased || waiting < waiting_before {
             return Err(Corrupt);
         }
         self.producer = producer;
@@ -260,6 +287,11 @@ impl<T: Entry> Consumer<T> {
     pub fn take(&mut self) -> Option<T> {
         if self.taken == self.producer {
             return None;
+        }
+        let ahead = 2 * Raw::<T>::PER_LINE;
+        // Only what has been published: a line that is still being written is not to be taken away.
+        if self.taken.is_multiple_of(Raw::<T>::PER_LINE) && self.waiting() > ahead {
+            prefetch_read(self.raw.slot(self.taken.wrapping_add(ahead)));
         }
         let entry = T::load(self.raw.slot(self.taken));
         self.taken = self.taken.wrapping_add(1);

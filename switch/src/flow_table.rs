@@ -7,7 +7,7 @@
 //! A bucket is one word: seven tags, and how many keys had to go to their second bucket. Most lookups
 //! read that word, and one key if there is a hit. The words of a million entries take 2 MiB.
 
-use dpdk::prefetch;
+use ring::prefetch_read;
 
 /// Entries per bucket; its eighth slot stays empty, so that places follow by shifts.
 const WAYS: u32 = 7;
@@ -111,7 +111,7 @@ impl<K: Key, V: Copy + Default> FlowTable<K, V> {
     /// Asks the CPU to fetch what [`get_at`](Self::get_at) will read first.
     #[inline(always)]
     pub fn prefetch_bucket(&self, home: Home) {
-        prefetch(&self.buckets[home.first as usize]);
+        prefetch_read(&self.buckets[home.first as usize]);
     }
 
     /// Asks the CPU to fetch what [`get_at`](Self::get_at) will read then. Reads the bucket.
@@ -119,7 +119,7 @@ impl<K: Key, V: Copy + Default> FlowTable<K, V> {
     pub fn prefetch_slot(&self, home: Home) {
         let first = home.first as usize;
         let matches = matches(self.buckets[first], home.tag);
-        prefetch(&self.slots[first * SLOTS + lowest(matches) % SLOTS]);
+        prefetch_read(&self.slots[first * SLOTS + lowest(matches) % SLOTS]);
     }
 
     /// What `key` leads to.

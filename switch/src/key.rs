@@ -3,7 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 
 use port_api::{ClaimSpec, Kind, Protocol, What};
-use wire::Vlan;
+use wire::{TupleWords, Vlan};
 
 use crate::flow_table::{Key, Seed};
 
@@ -111,6 +111,12 @@ impl Connection4 {
                 | (ends.remote_port as u64) << 32
                 | proto_and_vlan(ends.proto, ends.vlan),
         ])
+    }
+
+    /// Of an untagged packet.
+    #[inline(always)]
+    pub(crate) const fn untagged(TupleWords { addresses, ports }: TupleWords) -> Self {
+        Self([addresses, ports | Vlan::NONE.bits() as u64])
     }
 
     /// What it was made of.

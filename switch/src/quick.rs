@@ -1,8 +1,8 @@
 //! The short cut through classification, for what nearly all packets are: untagged TCP and UDP of the
-//! common shape, to the port's MAC. In two halves, so that a worker can do the first for a whole
-//! burst before it reads a table.
+//! common shape, to the port's MAC. A worker does the first half, from frames to keys, for a whole burst before
+//! it reads a table.
 
-use wire::{Vlan, common_v4, common_v6};
+use wire::{SHORTEST_IN_GROUP, Vlan, common_v4, common_v6};
 
 use crate::classify::{Nic, ends_v4, ends_v6};
 use crate::flow_table::Home;
@@ -29,7 +29,7 @@ pub enum Quick {
     },
 }
 
-/// Both halves for one frame.
+/// For one frame, all at once.
 pub fn quick(frame: &[u8], nic: &Nic, tables: &Tables, observer: &mut impl Observer) -> Quick {
     match begin(frame, nic) {
         Some(key) => finish(key, tables.home4(key), tables, observer),
@@ -37,17 +37,25 @@ pub fn quick(frame: &[u8], nic: &Nic, tables: &Tables, observer: &mut impl Obser
     }
 }
 
-/// The first half of [`quick`], over IPv4: what is to be looked up. Reads the frame only, so that
-/// the tables can be asked for early.
-#[inline(always)]
-pub fn begin(frame: &[u8], nic: &Nic) -> Option<Connection4> {
+/// As [`quick`], for a frame of which a [`wire::GroupV4`] has said that it is not of the common shape over
+/// IPv4, or has not looked because it is short.
+#[inline(never)]
+pub fn ungrouped(frame: &[u8], nic: &Nic, tables: &Tables) -> Quick {
+    if frame.len() < SHORTEST_IN_GROUP {
+        quick(frame, nic, tables, &mut ())
+    } else {
+        quick6(frame, nic, tables, &mut ())
+    }
+}
+
+fn begin(frame: &[u8], nic: &Nic) -> Option<Connection4> {
     if !frame.starts_with(&nic.mac.0) {
         return None;
     }
     common_v4(frame).map(|tuple| Connection4::new(&ends_v4(&tuple, Vlan::NONE)))
 }
 
-/// The second half.
+/// Of a frame of the common shape over IPv4.
 #[inline(always)]
 pub fn finish(
     key: Connection4,
@@ -58,9 +66,7 @@ pub fn finish(
     claimed_by(tables.find4_at(key, home, observer))
 }
 
-/// What [`begin`] has found nothing in.
-#[inline(never)]
-pub fn quick6(frame: &[u8], nic: &Nic, tables: &Tables, observer: &mut impl Observer) -> Quick {
+fn quick6(frame: &[u8], nic: &Nic, tables: &Tables, observer: &mut impl Observer) -> Quick {
     match common_v6(frame) {
         Some(tuple) if frame.starts_with(&nic.mac.0) => {
             claimed_by(tables.find6(&ends_v6(&tuple, Vlan::NONE, nic), observer))

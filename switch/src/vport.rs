@@ -5,7 +5,7 @@ use std::num::NonZeroU16;
 use dpdk::Owner;
 use kni_fallback::Waker;
 use port_api::{Desc, SwitchSide};
-use ring::Corrupt;
+use ring::{Consumer, Corrupt, Producer};
 
 use crate::counters::VportCounters;
 use crate::io::{Buf, Bufs, Io};
@@ -24,33 +24,39 @@ pub enum Peer {
     },
 }
 
-/// One worker's part of a vport. What each packet touches is on its first cache lines.
+/// One worker's part of a vport. What each packet touches is on its first cache line, and in its first
+/// counters.
 #[repr(C, align(64))]
 pub struct Vport {
-    rings: SwitchSide,
+    rx: Producer<u64>,
+    /// Packets that may be staged before something has to be looked at; see [`grant`](Self::grant).
+    credit: u32,
     /// Buffers lent to it by this worker.
     pub held: u32,
-    quota: u32,
-    /// Packets in the `rx` ring that the stack is shown at once, so that it does not start when the
-    /// ring is full.
-    show_at: u32,
     /// Packets since the `free` ring was looked at.
     lent: u32,
     /// As the ledger names it.
-    pub owner: Owner,
+    owner: Owner,
     /// Its place.
     pub slot: u16,
     /// Already among the vports that this round has packets for.
     pub(crate) touched: bool,
     /// The stack broke its rings: nothing more is read from them or written to them.
     pub(crate) shut: bool,
-    /// Questions to neighbours that have not been answered yet.
-    questions: u8,
-    fill_level: u32,
-    /// The other end.
-    pub peer: Peer,
+    quota: u32,
     /// Counters.
     pub counters: VportCounters,
+    free: Consumer<u32>,
+    tx: Consumer<u64>,
+    fill: Producer<u32>,
+    fill_level: u32,
+    /// Packets in the `rx` ring that the stack is shown at once, so that it does not start when the
+    /// ring is full.
+    show_at: u32,
+    /// Questions to neighbours that have not been answered yet.
+    questions: u8,
+    /// The other end.
+    pub peer: Peer,
 }
 
 /// Packets for a vport after which its `free` ring is worth a look: two cache lines of it.
@@ -94,54 +100,65 @@ pub struct Limits {
 impl Vport {
     /// A vport that holds nothing yet. `generation` tells successive stacks of a slot apart.
     pub fn new(slot: u16, generation: u8, peer: Peer, rings: SwitchSide, limits: Limits) -> Self {
-        Self {
-            show_at: rings.rx.room() / SHARE_SHOWN,
-            slot,
-            peer,
-            owner: Owner {
-                vport: owner_of(slot),
-                generation,
-            },
-            counters: VportCounters::default(),
+        let show_at = rings.rx.room() / SHARE_SHOWN;
+        let mut vport = Self {
+            rx: rings.rx,
+            credit: 0,
             held: 0,
-            rings,
-            quota: limits.quota,
-            fill_level: limits.fill_level,
             lent: 0,
-            questions: 0,
+            owner: Owner::new(owner_of(slot), generation),
+            slot,
             touched: false,
             shut: false,
-        }
+            quota: limits.quota,
+            counters: VportCounters::default(),
+            free: rings.free,
+            tx: rings.tx,
+            fill: rings.fill,
+            fill_level: limits.fill_level,
+            show_at,
+            questions: 0,
+            peer,
+        };
+        vport.grant();
+        vport
+    }
+
+    /// Recounts how many packets may be staged before the quota is used up, the ring is full as far as
+    /// is known, or the stack is to be shown some. To be called whenever that may have become less.
+    fn grant(&mut self) {
+        let quota = self.quota.saturating_sub(self.held);
+        let unshown = self.show_at.saturating_sub(self.rx.unpublished());
+        self.credit = quota.min(self.rx.room()).min(unshown);
     }
 
     /// Takes back what the stack is done with.
     fn drain_free<I: Io>(&mut self, io: &mut I, freed: &mut Bufs<I::Buf>) -> Result<(), Corrupt> {
         self.lent = 0;
-        let mut waiting = self.rings.free.refresh()?;
-        if freed.is_full() {
-            io.free(freed);
-        }
+        let mut waiting = self.free.refresh()?;
         while waiting > 0 {
-            while let Some(index) = self.rings.free.take() {
-                match io.take_back(index, self.owner) {
-                    Some(buf) => {
-                        self.held -= 1;
-                        freed.push(buf);
-                        if freed.is_full() {
-                            break;
-                        }
-                    }
-                    None => self.counters.bad_entries += 1,
+            if freed.is_full() {
+                io.free(freed);
+            }
+            for _ in 0..freed.remaining_capacity() {
+                let Some(index) = self.free.take() else {
+                    break;
+                };
+                if let Some(buf) = io.take_back(index, self.owner) {
+                    freed.push(buf);
+                    self.held -= 1;
+                } else {
+                    self.counters.bad_entries += 1;
                 }
             }
-            io.free(freed);
-            waiting = self.rings.free.waiting();
+            waiting = self.free.waiting();
         }
-        self.rings.free.release();
+        self.free.release();
+        self.grant();
         Ok(())
     }
 
-    /// Puts a packet into the `rx` ring, to be [`publish`](Self::publish)ed.
+    /// Puts a packet into the `rx` ring, to be [shown](Self::show).
     ///
     /// # Errors
     /// The packet, and why it cannot be.
@@ -154,8 +171,9 @@ impl Vport {
         nic: u8,
         checksum: bool,
     ) -> Result<(), (I::Buf, Unstaged)> {
-        let is_full = self.held >= self.quota || self.rings.rx.room() == 0;
-        if is_full && let Err(why) = self.make_room(io, freed) {
+        if self.credit == 0
+            && let Err(why) = self.make_room(io, freed)
+        {
             return Err((buf, why));
         }
         let lent = io.lend(buf, self.owner);
@@ -166,46 +184,58 @@ impl Vport {
             port: nic,
             checksum,
         };
-        self.rings.rx.stage(desc.pack());
+        self.rx.put(desc.pack());
         self.held += 1;
-        if self.rings.rx.unpublished() >= self.show_at {
-            self.lent += self.rings.rx.publish();
-        }
+        self.credit -= 1;
         Ok(())
     }
 
-    /// Looks again at what the stack has taken and given back.
+    /// Shows the stack what was staged if that is much, and looks again at what it has taken and given
+    /// back if it must.
     #[cold]
     fn make_room<I: Io>(&mut self, io: &mut I, freed: &mut Bufs<I::Buf>) -> Result<(), Unstaged> {
-        let looked = self
-            .rings
-            .rx
-            .refresh()
-            .and_then(|_| self.drain_free(io, freed));
+        if self.rx.unpublished() >= self.show_at {
+            self.lent += self.rx.publish();
+        }
+        self.grant();
+        if self.credit > 0 {
+            return Ok(());
+        }
+        let looked = self.rx.refresh().and_then(|_| self.drain_free(io, freed));
         if looked.is_err() {
             return Err(Unstaged::Corrupt);
         }
         if self.held >= self.quota {
             return Err(Unstaged::Full(DropReason::Quota));
         }
-        if self.rings.rx.room() == 0 {
+        if self.rx.room() == 0 {
             return Err(Unstaged::Full(DropReason::RingFull));
         }
         Ok(())
     }
 
-    /// Shows the stack what was staged; and takes back what it is done with, once that may be worth
-    /// it: early enough that buffers are used again while the CPU has them in its cache.
+    /// Shows the stack what was staged. To be followed by [`collect`](Self::collect), after the other
+    /// vports have been shown theirs: what that will read comes meanwhile.
+    #[inline]
+    pub fn show(&mut self) {
+        self.touched = false;
+        self.lent += self.rx.publish();
+        if let Peer::Host { waker, .. } = &self.peer {
+            waker.wake();
+        }
+        if self.lent >= DRAIN_AFTER {
+            self.free.prefetch();
+        }
+        self.grant();
+    }
+
+    /// Takes back what the stack is done with, once that may be worth it: early enough that buffers
+    /// are used again while the CPU has them in its cache.
     ///
     /// # Errors
     /// [`Corrupt`]: the vport is to be shut.
     #[inline]
-    pub fn publish<I: Io>(&mut self, io: &mut I, freed: &mut Bufs<I::Buf>) -> Result<(), Corrupt> {
-        self.touched = false;
-        self.lent += self.rings.rx.publish();
-        if let Peer::Host { waker, .. } = &self.peer {
-            waker.wake();
-        }
+    pub fn collect<I: Io>(&mut self, io: &mut I, freed: &mut Bufs<I::Buf>) -> Result<(), Corrupt> {
         if self.lent >= DRAIN_AFTER {
             self.drain_free(io, freed)?;
         }
@@ -222,9 +252,12 @@ impl Vport {
         sent: &mut Bufs<Sent<I::Buf>>,
         freed: &mut Bufs<I::Buf>,
     ) -> Result<bool, Corrupt> {
-        self.rings.tx.refresh()?;
+        self.tx.refresh()?;
+        if freed.is_full() {
+            io.free(freed);
+        }
         while !sent.is_full() && !freed.is_full() {
-            let Some(raw) = self.rings.tx.take() else {
+            let Some(raw) = self.tx.take() else {
                 break;
             };
             let taken = Desc::unpack(raw)
@@ -247,8 +280,8 @@ impl Vport {
                 freed.push(buf);
             }
         }
-        self.rings.tx.release();
-        Ok(self.rings.tx.waiting() > 0)
+        self.tx.release();
+        Ok(self.tx.waiting() > 0)
     }
 
     /// Takes back freed buffers and keeps empty ones ready, after the stack rang. False if the pool
@@ -262,21 +295,19 @@ impl Vport {
         freed: &mut Bufs<I::Buf>,
     ) -> Result<bool, Corrupt> {
         self.drain_free(io, freed)?;
-        self.rings.fill.refresh()?;
+        self.fill.refresh()?;
         let mut found = true;
-        while self.rings.fill.used() < self.fill_level
-            && self.rings.fill.room() > 0
-            && self.held < self.quota
-        {
+        while self.fill.used() < self.fill_level && self.fill.room() > 0 && self.held < self.quota {
             let Some(buf) = io.alloc() else {
                 found = false;
                 break;
             };
             let lent = io.lend(buf, self.owner);
-            self.rings.fill.stage(lent.index);
+            self.fill.stage(lent.index);
             self.held += 1;
         }
-        self.rings.fill.publish();
+        self.fill.publish();
+        self.grant();
         Ok(found)
     }
 

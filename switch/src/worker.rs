@@ -12,12 +12,13 @@
 use crossbeam_channel::{Sender, TryRecvError};
 use dpdk::mbuf::Checksum;
 use port_api::sharpen_sleeps;
-use wire::Origin;
+use wire::{GroupV4, LANES, Origin};
 
 use crate::classify::{Arrival, conclude};
 use crate::command::{Command, Event};
 use crate::egress::{self, Permit, Towards};
-use crate::io::{BURST, Buf, Io};
+use crate::io::{BURST, Buf, Bufs, Io};
+use crate::key::Connection4;
 use crate::quick::{self, Quick};
 use crate::verdict::{DropReason, HostReason, Verdict};
 use crate::vport::{Peer, Sent, Unstaged, Vport};
@@ -33,6 +34,7 @@ mod local;
 mod obey;
 mod state;
 
+use state::Hand;
 pub use state::{Channels, NicSetup, Worker};
 
 impl<I: Io> Worker<I> {
@@ -63,11 +65,15 @@ impl<I: Io> Worker<I> {
 
     /// Everything that waits, once. True if there was any.
     fn round(&mut self) -> bool {
+        let Some(mut hand) = self.hand.take() else {
+            return false;
+        };
         let mut worked = false;
         for nic in 0..self.nics.len() {
-            worked |= self.receive(nic);
+            worked |= self.receive(nic, &mut hand);
         }
-        worked |= self.serve_vports();
+        worked |= self.serve_vports(&mut hand);
+        self.hand = Some(hand);
         for nic in 0..self.nics.len() {
             self.flush(nic);
         }
@@ -82,10 +88,10 @@ impl<I: Io> Worker<I> {
 
     /// Bursts, as long as they are full ones, up to [`BURSTS`]; stacks see them all at once, since
     /// a ring that is touched for each packet costs more than everything else together.
-    fn receive(&mut self, nic: usize) -> bool {
+    fn receive(&mut self, nic: usize, hand: &mut Hand<I::Buf>) -> bool {
         let mut received = 0;
         for _ in 0..BURSTS {
-            let count = self.receive_burst(nic);
+            let count = self.receive_burst(nic, hand);
             received += count;
             if count < BURST {
                 break;
@@ -97,14 +103,14 @@ impl<I: Io> Worker<I> {
 
     /// Step by step, each for all packets: what one packet's step waits for, the CPU fetches while it
     /// is at the others'.
-    fn receive_burst(&mut self, nic: usize) -> usize {
-        let received = self.io.rx_burst(nic, &mut self.burst);
+    fn receive_burst(&mut self, nic: usize, hand: &mut Hand<I::Buf>) -> usize {
+        let received = self.io.rx_burst(nic, &mut hand.burst);
         if received == 0 {
             return 0;
         }
-        self.begin(nic);
-        self.look_up();
-        let bytes = self.deal_out(nic);
+        self.begin(nic, hand);
+        self.look_up(hand);
+        let bytes = self.deal_out(nic, hand);
         let counters = &mut self.nics[nic].counters;
         counters.rx_packets += received as u64;
         counters.rx_bytes += bytes;
@@ -113,31 +119,42 @@ impl<I: Io> Worker<I> {
 
     /// From frames to what is to be looked up.
     #[inline(never)]
-    fn begin(&mut self, nic: usize) {
+    fn begin(&self, nic: usize, hand: &mut Hand<I::Buf>) {
         let (port, tables) = (&self.nics[nic].nic, &self.tables);
-        let steps = self.quick.iter_mut().zip(self.keys.iter_mut());
-        for ((quick, at), buf) in steps.zip(&self.burst) {
-            if let Some(key) = quick::begin(buf.frame(), port) {
-                let home = tables.home4(key);
-                tables.prefetch4(home);
-                *at = (key, home);
-                *quick = Quick::Begun;
-            } else {
-                *quick = quick::quick6(buf.frame(), port, tables, &mut ());
+        let steps = hand
+            .quick
+            .chunks_mut(LANES)
+            .zip(hand.keys.chunks_mut(LANES));
+        let mut group = GroupV4::default();
+        for ((quick, keys), bufs) in steps.zip(hand.burst.chunks(LANES)) {
+            for (lane, buf) in bufs.iter().enumerate() {
+                group.load(lane, buf.frame());
+            }
+            group.judge(port.mac);
+            for (lane, buf) in bufs.iter().enumerate() {
+                if let Some(words) = group.tuple(lane, buf.frame()) {
+                    let key = Connection4::untagged(words);
+                    let home = tables.home4(key);
+                    tables.prefetch4(home);
+                    keys[lane] = (key, home);
+                    quick[lane] = Quick::Begun;
+                } else {
+                    quick[lane] = quick::ungrouped(buf.frame(), port, tables);
+                }
             }
         }
     }
 
     /// From there to who has claimed it.
     #[inline(never)]
-    fn look_up(&mut self) {
-        let (tables, count) = (&self.tables, self.burst.len());
+    fn look_up(&self, hand: &mut Hand<I::Buf>) {
+        let (tables, count) = (&self.tables, hand.burst.len());
         if tables.is_large() {
-            for (_, home) in &self.keys[..count] {
+            for (_, home) in &hand.keys[..count] {
                 tables.prefetch4_slot(*home);
             }
         }
-        for (quick, (key, home)) in self.quick[..count].iter_mut().zip(self.keys.iter()) {
+        for (quick, (key, home)) in hand.quick[..count].iter_mut().zip(&hand.keys) {
             if *quick == Quick::Begun {
                 *quick = quick::finish(*key, *home, tables, &mut ());
             }
@@ -146,12 +163,11 @@ impl<I: Io> Worker<I> {
 
     /// To each packet's owner. Tells how many bytes that were.
     #[inline(never)]
-    fn deal_out(&mut self, nic: usize) -> u64 {
-        let mut burst = std::mem::take(&mut self.burst);
+    fn deal_out(&mut self, nic: usize, hand: &mut Hand<I::Buf>) -> u64 {
         let (mut bytes, mut delivered) = (0, 0);
-        for (buf, at) in burst.drain(..).zip(0..BURST) {
+        for (buf, quick) in hand.burst.drain(..).zip(&hand.quick) {
             bytes += buf.frame().len() as u64;
-            match self.quick[at] {
+            match *quick {
                 Quick::Claimed {
                     slot,
                     verify: false,
@@ -162,7 +178,6 @@ impl<I: Io> Worker<I> {
                 quick => self.receive_uncommon(nic, quick, buf),
             }
         }
-        self.burst = burst;
         self.nics[nic].counters.to_vports += delivered;
         bytes
     }
@@ -186,11 +201,16 @@ impl<I: Io> Worker<I> {
         }
     }
 
-    /// Shows the stacks what has come for them.
+    /// Shows the stacks what has come for them, and takes back what they are done with.
     fn publish(&mut self) {
+        for slot in &self.touched {
+            if let Some(vport) = &mut self.vports[usize::from(*slot)] {
+                vport.show();
+            }
+        }
         for slot in self.touched.drain(..) {
             if let Some(vport) = &mut self.vports[usize::from(slot)]
-                && vport.publish(&mut self.io, &mut self.freed).is_err()
+                && vport.collect(&mut self.io, &mut self.freed).is_err()
             {
                 shut(vport, &self.channels.events);
             }
@@ -289,18 +309,18 @@ impl<I: Io> Worker<I> {
 
     /// A burst of each vport that rang, and then, in turns, of those that have more: as many in all as
     /// the NIC may bring in a round, so that an echo keeps up.
-    fn serve_vports(&mut self) -> bool {
+    fn serve_vports(&mut self, hand: &mut Hand<I::Buf>) -> bool {
         let mut worked = false;
         for word in 0..self.pending.len() {
             let rang = self.doorbells.answer(word) | std::mem::take(&mut self.pending[word]);
-            worked |= self.serve_each(word, rang) > 0;
+            worked |= self.serve_each(word, rang, hand) > 0;
         }
         let mut left = BURSTS;
         while left > 0 {
             let before = left;
             for word in 0..self.pending.len() {
                 let more = std::mem::take(&mut self.pending[word]);
-                left = left.saturating_sub(self.serve_each(word, more));
+                left = left.saturating_sub(self.serve_each(word, more, hand));
             }
             if left == before {
                 break;
@@ -311,12 +331,12 @@ impl<I: Io> Worker<I> {
     }
 
     /// Serves these vports of a word of doorbells; tells how many had something to send.
-    fn serve_each(&mut self, word: usize, mut vports: u64) -> usize {
+    fn serve_each(&mut self, word: usize, mut vports: u64, hand: &mut Hand<I::Buf>) -> usize {
         let mut served = 0;
         while vports != 0 {
             let bit = vports.trailing_zeros() as usize;
             vports &= vports - 1;
-            served += usize::from(self.serve(word * 64 + bit));
+            served += usize::from(self.serve(word * 64 + bit, &mut hand.sent));
         }
         served
     }
@@ -338,7 +358,7 @@ impl<I: Io> Worker<I> {
     }
 
     /// Sends what a vport has put into its `tx` ring, a burst at most, and refills it.
-    fn serve(&mut self, slot: usize) -> bool {
+    fn serve(&mut self, slot: usize, sent: &mut Bufs<Sent<I::Buf>>) -> bool {
         let Some(Some(vport)) = self.vports.get_mut(slot) else {
             return false;
         };
@@ -346,19 +366,17 @@ impl<I: Io> Worker<I> {
             return false;
         }
         let served = vport
-            .take_sent(&mut self.io, &mut self.sent, &mut self.freed)
+            .take_sent(&mut self.io, sent, &mut self.freed)
             .and_then(|more| Ok((more, vport.replenish(&mut self.io, &mut self.freed)?)));
         match served {
             Ok((false, true)) => {}
             Ok(_) => self.pending[slot / 64] |= 1 << (slot % 64),
             Err(_) => shut(vport, &self.channels.events),
         }
-        let mut sent = std::mem::take(&mut self.sent);
         let worked = !sent.is_empty();
         for sent in sent.drain(..) {
             self.send(slot, sent);
         }
-        self.sent = sent;
         worked
     }
 

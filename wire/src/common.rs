@@ -151,7 +151,7 @@ mod tests {
     extern crate std;
     use super::*;
     use crate::{
-        Body, MacAddr, Origin, Vlan,
+        Body, GroupV4, LANES, MacAddr, Origin, SHORTEST_IN_GROUP, TupleWords, Vlan,
         emit::{Eth, Tcp, Udp, tcp_flags},
         parse,
     };
@@ -208,6 +208,26 @@ mod tests {
                 })
             });
             v4 && v6
+        }) && group_agrees(frame)
+    }
+
+    /// That a group says the same, in whatever lane, of a frame that is long enough for it.
+    fn group_agrees(frame: &[u8]) -> bool {
+        let words = common_v4(frame).map(|tuple| TupleWords {
+            addresses: u64::from(tuple.dst) << 32 | u64::from(tuple.src),
+            ports: u64::from(tuple.dst_port) << 48
+                | u64::from(tuple.src_port) << 32
+                | u64::from(tuple.proto) << 24,
+        });
+        let expected = words.filter(|_| frame.len() >= SHORTEST_IN_GROUP);
+        let mac = frame.first_chunk().map_or(ETH.dst, |mac| MacAddr(*mac));
+        (0..LANES).all(|lane| {
+            let mut group = GroupV4::default();
+            group.load(lane, frame);
+            group.judge(mac);
+            let here = group.tuple(lane, frame);
+            group.judge(MacAddr([2, 0, 0, 0, 0, 77]));
+            here == expected && group.tuple(lane, frame).is_none()
         })
     }
 
@@ -308,6 +328,7 @@ mod tests {
             let sum = crate::checksum::internet(&frame[14..34]);
             frame[24..26].copy_from_slice(&sum.to_be_bytes());
             assert!(common_v4(&frame).is_some(), "{id:#x}");
+            assert!(group_agrees(&frame), "{id:#x}");
         }
     }
 }

@@ -22,6 +22,7 @@ pub mod emit;
 mod ethernet;
 mod extensions;
 mod fragment;
+mod group;
 mod icmp;
 mod ipv4;
 mod ipv6;
@@ -40,6 +41,7 @@ pub use ethernet::{
 };
 pub use extensions::MAX_EXTENSION_HEADERS;
 pub use fragment::Fragment;
+pub use group::{GroupV4, LANES, SHORTEST_IN_GROUP, TupleWords};
 pub use icmp::{About, Icmp};
 pub use malformed::Malformed;
 pub use nd::{MAX_OPTIONS as MAX_ND_OPTIONS, NdKind, NeighborDiscovery};

@@ -127,10 +127,8 @@ fn buffers(pool: &Mempool) {
 }
 
 fn ledger(pool: &Mempool) {
-    let owner = |vport, generation| Owner {
-        vport: NonZeroU16::new(vport).expect("above 0"),
-        generation,
-    };
+    let owner =
+        |vport, generation| Owner::new(NonZeroU16::new(vport).expect("above 0"), generation);
     let ledger = Ledger::new(pool);
     let mut worker = ledger.worker(0).expect("the first time");
     let mut other = ledger.worker(1).expect("the first time");
@@ -168,7 +166,7 @@ fn ledger(pool: &Mempool) {
         );
     }
     other.lend(pool.alloc().expect("a buffer"), owner(5, 1));
-    let vport = owner(5, 0).vport;
+    let vport = NonZeroU16::new(5).expect("above 0");
     assert_eq!(ledger.lent_to(vport), 271);
     let (mut freed, mut next) = (0, Some(0));
     while let Some(from) = next {
@@ -177,7 +175,10 @@ fn ledger(pool: &Mempool) {
         (freed, next) = (freed + step.freed, step.next);
     }
     assert_eq!((freed, pool.in_use()), (270, 31));
-    assert_eq!(worker.reclaim(owner(6, 0).vport, 0, u32::MAX).freed, 30);
+    assert_eq!(
+        worker.reclaim(vport.saturating_add(1), 0, u32::MAX).freed,
+        30
+    );
     assert_eq!(other.reclaim(vport, 0, u32::MAX).freed, 1);
     assert_eq!(pool.in_use(), 0);
 }

@@ -30,6 +30,29 @@ pub(super) struct NicState<B> {
     pub(super) tx_from: ArrayVec<(u16, u16), BURST>,
 }
 
+/// The packets of a burst.
+pub(super) struct Hand<B> {
+    /// Received.
+    pub(super) burst: Bufs<B>,
+    /// Of each packet in `burst`: what is to be looked up, and where.
+    pub(super) keys: [(Connection4, Home); BURST],
+    /// Of each packet in `burst`: what the short cut says.
+    pub(super) quick: [Quick; BURST],
+    /// To be sent.
+    pub(super) sent: Bufs<Sent<B>>,
+}
+
+impl<B> Default for Hand<B> {
+    fn default() -> Self {
+        Self {
+            burst: Bufs::new(),
+            keys: [Default::default(); BURST],
+            quick: [Quick::Uncommon; BURST],
+            sent: Bufs::new(),
+        }
+    }
+}
+
 /// The channels between a worker and the control thread.
 pub struct Channels {
     /// From the control thread.
@@ -62,12 +85,8 @@ pub struct Worker<I: Io> {
     pub(super) pending: Vec<u64>,
     pub(super) channels: Channels,
     pub(super) backoff: Backoff,
-    pub(super) burst: Bufs<I::Buf>,
-    /// Of each packet in `burst`: what is to be looked up, and where.
-    pub(super) keys: Box<[(Connection4, Home); BURST]>,
-    /// Of each packet in `burst`: what the short cut says.
-    pub(super) quick: Box<[Quick; BURST]>,
-    pub(super) sent: Bufs<Sent<I::Buf>>,
+    /// Empty between two rounds. In a box, so that a round can take it out of here at no cost.
+    pub(super) hand: Option<Box<Hand<I::Buf>>>,
     pub(super) freed: Bufs<I::Buf>,
     /// Vports that have got packets in this round.
     pub(super) touched: Vec<u16>,
@@ -108,10 +127,7 @@ impl<I: Io> Worker<I> {
             doorbells,
             channels,
             backoff: Backoff::new(pure_poll),
-            burst: Bufs::new(),
-            keys: Box::new([Default::default(); BURST]),
-            quick: Box::new([Quick::Uncommon; BURST]),
-            sent: Bufs::new(),
+            hand: Some(Box::default()),
             freed: Bufs::new(),
             touched: Vec::with_capacity(slots.into()),
             swept: 0,
