@@ -159,11 +159,18 @@ pub fn run(socket: &Path, plan: Stacks) -> Result<(), Error> {
 fn work(stacks: &mut [Stack], task: Task, stop: &AtomicBool) -> Result<(), Error> {
     let mut burst = Burst::new();
     while !stop.load(Ordering::Relaxed) {
+        if task == Task::Sit {
+            thread::sleep(Duration::from_millis(1));
+        }
+        // All of them before the first one is served; see there.
+        for stack in &mut *stacks {
+            stack.vport.poll();
+        }
         for stack in &mut *stacks {
             match task {
                 Task::Drain => stack.drain(&mut burst),
                 Task::Echo => echo::serve(stack, &mut burst),
-                Task::Sit => thread::sleep(Duration::from_millis(1)),
+                Task::Sit => {}
             }
         }
         if !stacks.iter().all(|stack| stack.vport.is_open()) {

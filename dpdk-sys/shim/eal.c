@@ -1,6 +1,10 @@
-/* rte_errno.h, rte_log.h, rte_cycles.h, rte_pause.h, rte_lcore.h */
+/* rte_errno.h, rte_log.h, rte_cycles.h, rte_pause.h, rte_lcore.h, rte_vect.h */
+/* rte_vect_get_max_simd_bitwidth is experimental up to 22.11, and has not changed since. */
+#define ALLOW_EXPERIMENTAL_API
+
 #include <rte_cycles.h>
 #include <rte_pause.h>
+#include <rte_vect.h>
 
 #include "shim.h"
 
@@ -53,6 +57,11 @@ void ms_flush(void)
 uint64_t ms_rdtsc(void)
 {
 	return rte_rdtsc();
+}
+
+uint16_t ms_max_simd_bits(void)
+{
+	return rte_vect_get_max_simd_bitwidth();
 }
 
 uint64_t ms_tsc_hz(void)

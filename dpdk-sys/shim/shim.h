@@ -68,6 +68,7 @@ void ms_flush(void);
 
 /* rte_cycles.h, rte_pause.h */
 uint64_t ms_rdtsc(void);
+uint16_t ms_max_simd_bits(void);
 uint64_t ms_tsc_hz(void);
 void ms_pause(void);
 

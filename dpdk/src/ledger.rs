@@ -18,6 +18,8 @@ use std::{
     },
 };
 
+use ring::prefetch_write;
+
 use crate::{
     mbuf::{self, Mbuf},
     mempool::{Geometry, Mempool},
@@ -32,6 +34,11 @@ impl Owner {
     /// The stack of this generation on a vport.
     pub const fn new(vport: NonZeroU16, generation: u8) -> Self {
         Self((vport.get() as u32) << 16 | generation as u32)
+    }
+
+    /// The vport's number.
+    pub const fn vport(self) -> u32 {
+        self.0 >> 16
     }
 }
 
@@ -58,8 +65,8 @@ pub struct Reclaimed {
 /// One entry per buffer. Relaxed loads and stores suffice: an entry that names a worker is written
 /// only by that worker; an entry of 0 only by the worker that holds the buffer, and who held it
 /// before handed it on through the pool or a queue, which orders the two.
-#[derive(Debug)]
-struct Table(Box<[AtomicU32]>);
+#[derive(Debug, Clone)]
+struct Table(Arc<[AtomicU32]>);
 
 /// Vport, worker, generation: in 16, 8 and 8 bits.
 const fn entry(worker: u8, owner: Owner) -> u32 {
@@ -72,6 +79,13 @@ const GENERATION: u32 = 0xff;
 impl Table {
     fn new(count: u32) -> Self {
         Self((0..count).map(|_| AtomicU32::new(0)).collect())
+    }
+
+    #[inline]
+    fn prefetch(&self, index: u32) {
+        if let Some(slot) = self.0.get(index as usize) {
+            prefetch_write(slot);
+        }
     }
 
     #[inline]
@@ -152,7 +166,8 @@ impl Ledger {
     pub fn worker(&self, worker: u8) -> Option<WorkerLedger> {
         let taken = self.0.taken[usize::from(worker)].swap(true, Ordering::AcqRel);
         (!taken).then(|| WorkerLedger {
-            shared: Arc::clone(&self.0),
+            table: self.0.table.clone(),
+            geometry: self.0.geometry,
             worker,
         })
     }
@@ -167,7 +182,8 @@ impl Ledger {
 /// A worker's handle to the ledger: it alone lends and takes back in this worker's name.
 #[derive(Debug)]
 pub struct WorkerLedger {
-    shared: Arc<Shared>,
+    table: Table,
+    geometry: Geometry,
     worker: u8,
 }
 
@@ -180,12 +196,19 @@ impl WorkerLedger {
         self.worker
     }
 
+    /// Asks the CPU for the entry of a buffer that will be lent soon.
+    #[inline]
+    pub fn prefetch(&self, mbuf: &Mbuf) {
+        let index = self.geometry.index_of(mbuf.as_raw());
+        self.table.prefetch(index);
+    }
+
     /// Lends a buffer.
     #[inline]
     pub fn lend(&mut self, mbuf: Mbuf, owner: Owner) -> Lent {
         let (offset, len) = (mbuf.offset(), mbuf.len());
-        let index = self.shared.geometry.index_of(mbuf.into_raw());
-        self.shared.table.lend(index, self.worker, owner);
+        let index = self.geometry.index_of(mbuf.into_raw());
+        self.table.lend(index, self.worker, owner);
         Lent { index, offset, len }
     }
 
@@ -194,14 +217,16 @@ impl WorkerLedger {
     /// it was when it was lent; see [`Mbuf::set_data`].
     #[inline]
     pub fn take_back(&mut self, index: u32, owner: Owner) -> Option<Mbuf> {
-        if !self.shared.table.take_back(index, self.worker, owner) {
+        if !self.table.take_back(index, self.worker, owner) {
             return None;
         }
+        let header = self.geometry.header(index);
+        mbuf::prefetch(header);
         // SAFETY: the entry named this worker, so lend() of this very handle wrote it and with it
         // swallowed the buffer's only Mbuf. The entry is 0 again, so this happens once per loan.
         // All of that holds whatever a stack sends. The index is below the table's length, which
         // is the pool's count.
-        Some(unsafe { Mbuf::from_raw(self.shared.geometry.header(index)) })
+        Some(unsafe { Mbuf::from_raw(header) })
     }
 
     /// Gives the pool what this worker lent to `vport`, in whatever generation, among at most
@@ -211,10 +236,8 @@ impl WorkerLedger {
         let mut batch = [NonNull::dangling(); RECLAIM_BULK];
         let mut held = 0;
         let mut freed = 0;
-        let Shared {
-            table, geometry, ..
-        } = &*self.shared;
-        let next = table.reclaim(vport, self.worker, from, max, |index| {
+        let geometry = self.geometry;
+        let next = self.table.reclaim(vport, self.worker, from, max, |index| {
             batch[held] = geometry.header(index);
             held += 1;
             freed += 1;

@@ -6,6 +6,7 @@
 //! memzones and touches neither pool nor port (DPDK's shared pools and drivers do not survive the
 //! death of a process that was in the middle of a call).
 
+pub mod cpu;
 pub mod eal;
 pub mod errno;
 pub mod ethdev;

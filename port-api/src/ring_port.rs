@@ -74,6 +74,17 @@ impl RingPort {
         self.in_hand
     }
 
+    /// Whether packets wait. For who serves several vports: if all are polled before the first one's
+    /// [`rx_burst`](Self::rx_burst), the CPU fetches what was written to their rings for all of them at once.
+    pub fn poll(&mut self) -> bool {
+        let mut waits = false;
+        for rings in &mut self.workers {
+            // A broken ring has nothing to give, as in `rx_burst`.
+            waits |= rings.rx.waiting() > 0 || rings.rx.refresh().is_ok_and(|count| count > 0);
+        }
+        waits
+    }
+
     /// Appends received packets to `burst` until it is full or no more wait; tells how many.
     ///
     /// Packets of one flow come in order: a flow stays with one worker.

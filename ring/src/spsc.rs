@@ -55,7 +55,7 @@ struct Raw<T: Entry> {
 
 /// Cache lines that a producer asks for ahead of the one that it writes: as many as it fills while one
 /// comes from another core.
-const LINES_AHEAD: u32 = 4;
+const LINES_AHEAD: u32 = 2;
 
 impl<T: Entry> Raw<T> {
     /// # Safety
@@ -257,7 +257,7 @@ impl<T: Entry> Consumer<T> {
     /// Asks the CPU for the producer's cursor and for the next entry, before [`refresh`](Self::refresh).
     #[inline]
     pub fn prefetch(&self) {
-        prefetch_read(&self.raw.header().producer);
+        prefetch_read(&raw const self.raw.header().producer);
         prefetch_read(self.raw.slot(self.taken));
     }
 
@@ -275,6 +275,13 @@ impl<T: Entry> Consumer<T> {
             return Err(Corrupt);
         }
         self.producer = producer;
+        if waiting > 0 {
+            prefetch_read(self.raw.slot(self.taken));
+            if waiting > Raw::<T>::PER_LINE {
+                let next = self.taken.wrapping_add(Raw::<T>::PER_LINE);
+                prefetch_read(self.raw.slot(next));
+            }
+        }
         Ok(waiting)
     }
 

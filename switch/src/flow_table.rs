@@ -12,7 +12,6 @@ use ring::prefetch_read;
 /// Entries per bucket; its eighth slot stays empty, so that places follow by shifts.
 const WAYS: u32 = 7;
 const SLOTS: usize = 8;
-const EMPTY: u8 = 0;
 /// Keys that share a bucket before the next one looks for an emptier one.
 const CROWDED: u32 = 5;
 
@@ -74,12 +73,27 @@ pub struct FlowTable<K, V> {
     seed: Seed,
 }
 
-/// Where a key may be.
+/// Where a key may be: its hash.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Home {
-    first: u32,
-    second: u32,
-    tag: u8,
+pub struct Home(u64);
+
+#[allow(clippy::cast_possible_truncation)] // bits of a hash
+impl Home {
+    #[inline(always)]
+    const fn first(self, mask: usize) -> usize {
+        self.0 as usize & mask
+    }
+
+    #[inline(always)]
+    const fn second(self, mask: usize) -> usize {
+        (self.0 >> 24) as usize & mask
+    }
+
+    /// Never that of an empty slot.
+    #[inline(always)]
+    const fn tag(self) -> u8 {
+        (self.0 >> 56) as u8 | 0x80
+    }
 }
 
 impl<K: Key, V: Copy + Default> FlowTable<K, V> {
@@ -97,29 +111,28 @@ impl<K: Key, V: Copy + Default> FlowTable<K, V> {
 
     /// Where `key` may be, for [`get_at`](Self::get_at).
     #[inline(always)]
-    #[allow(clippy::cast_possible_truncation)] // bits of a hash
     pub fn home(&self, key: &K) -> Home {
-        let hash = key.hash(self.seed);
-        let mask = self.buckets.len() as u32 - 1;
-        Home {
-            first: hash as u32 & mask,
-            second: (hash >> 24) as u32 & mask,
-            tag: ((hash >> 56) as u8).max(EMPTY + 1),
-        }
+        Home(key.hash(self.seed))
+    }
+
+    /// One less than the number of buckets, a power of two.
+    #[inline(always)]
+    const fn mask(&self) -> usize {
+        self.buckets.len() - 1
     }
 
     /// Asks the CPU to fetch what [`get_at`](Self::get_at) will read first.
     #[inline(always)]
     pub fn prefetch_bucket(&self, home: Home) {
-        prefetch_read(&self.buckets[home.first as usize]);
+        prefetch_read(&raw const self.buckets[home.first(self.mask())]);
     }
 
     /// Asks the CPU to fetch what [`get_at`](Self::get_at) will read then. Reads the bucket.
     #[inline(always)]
     pub fn prefetch_slot(&self, home: Home) {
-        let first = home.first as usize;
-        let matches = matches(self.buckets[first], home.tag);
-        prefetch_read(&self.slots[first * SLOTS + lowest(matches) % SLOTS]);
+        let first = home.first(self.mask());
+        let matches = matches(self.buckets[first], home.tag());
+        prefetch_read(&raw const self.slots[first * SLOTS + lowest(matches) % SLOTS]);
     }
 
     /// What `key` leads to.
@@ -137,9 +150,9 @@ impl<K: Key, V: Copy + Default> FlowTable<K, V> {
     /// In which slot `key` is.
     #[inline(always)]
     fn find(&self, key: &K, home: Home) -> Option<usize> {
-        let first = home.first as usize;
+        let first = home.first(self.mask());
         let bucket = self.buckets[first];
-        let found = self.find_in(first, bucket, key, home.tag);
+        let found = self.find_in(first, bucket, key, home.tag());
         if found.is_none() && bucket >> ELSEWHERE != 0 {
             return self.find_elsewhere(key, home);
         }
@@ -148,8 +161,8 @@ impl<K: Key, V: Copy + Default> FlowTable<K, V> {
 
     #[inline(never)]
     fn find_elsewhere(&self, key: &K, home: Home) -> Option<usize> {
-        let second = home.second as usize;
-        self.find_in(second, self.buckets[second], key, home.tag)
+        let second = home.second(self.mask());
+        self.find_in(second, self.buckets[second], key, home.tag())
     }
 
     #[inline(always)]
@@ -175,7 +188,7 @@ impl<K: Key, V: Copy + Default> FlowTable<K, V> {
             return Ok(Some(std::mem::replace(&mut self.slots[at].value, value)));
         }
         let used = |at: usize| WAYS - zero_tags(self.buckets[at]).count_ones();
-        let (first, second) = (home.first as usize, home.second as usize);
+        let (first, second) = (home.first(self.mask()), home.second(self.mask()));
         let stays = used(first) < CROWDED || used(first) <= used(second);
         let at = if stays { first } else { second };
         let free = zero_tags(self.buckets[at]);
@@ -185,7 +198,7 @@ impl<K: Key, V: Copy + Default> FlowTable<K, V> {
         if !stays {
             self.send_elsewhere(first);
         }
-        self.buckets[at] |= u64::from(home.tag) << (lowest(free) * 8);
+        self.buckets[at] |= u64::from(home.tag()) << (lowest(free) * 8);
         self.slots[at * SLOTS + lowest(free)] = Slot { key, value };
         self.len += 1;
         Ok(None)
@@ -204,7 +217,7 @@ impl<K: Key, V: Copy + Default> FlowTable<K, V> {
         let slot = self.find(key, home)?;
         let at = slot / SLOTS;
         self.buckets[at] &= !(0xff << (slot % SLOTS * 8));
-        let first = home.first as usize;
+        let first = home.first(self.mask());
         if at != first && self.buckets[first] >> ELSEWHERE < 0xff {
             self.buckets[first] -= 1 << ELSEWHERE;
         }

@@ -127,10 +127,14 @@ impl Io for DpdkIo {
 
     #[inline]
     fn rx_burst(&mut self, nic: usize, burst: &mut Burst) -> usize {
-        match &mut self.rx[nic] {
-            Some(queue) => queue.rx_burst(burst),
-            None => 0,
+        let Some(queue) = &mut self.rx[nic] else {
+            return 0;
+        };
+        let received = queue.rx_burst(burst);
+        for mbuf in burst.iter() {
+            self.ledger.prefetch(mbuf);
         }
+        received
     }
 
     fn unfit(&self, nic: usize) -> u64 {

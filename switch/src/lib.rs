@@ -32,6 +32,7 @@ pub mod run;
 mod shares;
 pub mod socket;
 pub mod stacks;
+mod stages;
 pub mod tables;
 pub mod trace;
 pub mod verdict;

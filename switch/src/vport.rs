@@ -42,7 +42,7 @@ pub struct Vport {
     /// Already among the vports that this round has packets for.
     pub(crate) touched: bool,
     /// The stack broke its rings: nothing more is read from them or written to them.
-    pub(crate) shut: bool,
+    shut: bool,
     quota: u32,
     /// Counters.
     pub counters: VportCounters,
@@ -60,7 +60,7 @@ pub struct Vport {
 }
 
 /// Packets for a vport after which its `free` ring is worth a look: two cache lines of it.
-const DRAIN_AFTER: u32 = 32;
+const DRAIN_AFTER: u32 = 8;
 
 /// The part of an `rx` ring, one in so many, whose packets don't wait for the end of the round.
 const SHARE_SHOWN: u32 = 4;
@@ -127,14 +127,36 @@ impl Vport {
     /// Recounts how many packets may be staged before the quota is used up, the ring is full as far as
     /// is known, or the stack is to be shown some. To be called whenever that may have become less.
     fn grant(&mut self) {
-        let quota = self.quota.saturating_sub(self.held);
+        let quota = if self.shut {
+            0
+        } else {
+            self.quota.saturating_sub(self.held)
+        };
         let unshown = self.show_at.saturating_sub(self.rx.unpublished());
         self.credit = quota.min(self.rx.room()).min(unshown);
     }
 
+    /// Puts it out of service: nothing more is read from its rings or written to them.
+    pub fn shut(&mut self) {
+        self.shut = true;
+        self.grant();
+    }
+
+    /// Whether it is out of service.
+    #[inline]
+    pub const fn is_shut(&self) -> bool {
+        self.shut
+    }
+
     /// Takes back what the stack is done with.
-    fn drain_free<I: Io>(&mut self, io: &mut I, freed: &mut Bufs<I::Buf>) -> Result<(), Corrupt> {
-        self.lent = 0;
+    ///
+    /// # Errors
+    /// [`Corrupt`]: the vport is to be shut.
+    pub fn drain_free<I: Io>(
+        &mut self,
+        io: &mut I,
+        freed: &mut Bufs<I::Buf>,
+    ) -> Result<(), Corrupt> {
         let mut waiting = self.free.refresh()?;
         while waiting > 0 {
             if freed.is_full() {
@@ -194,6 +216,9 @@ impl Vport {
     /// back if it must.
     #[cold]
     fn make_room<I: Io>(&mut self, io: &mut I, freed: &mut Bufs<I::Buf>) -> Result<(), Unstaged> {
+        if self.shut {
+            return Err(Unstaged::Full(DropReason::VportShut));
+        }
         if self.rx.unpublished() >= self.show_at {
             self.lent += self.rx.publish();
         }
@@ -214,32 +239,22 @@ impl Vport {
         Ok(())
     }
 
-    /// Shows the stack what was staged. To be followed by [`collect`](Self::collect), after the other
-    /// vports have been shown theirs: what that will read comes meanwhile.
+    /// Shows the stack what was staged. True if it has been shown so much that its `free` ring is worth a
+    /// look: early enough that buffers are used again while the CPU has them in its cache.
     #[inline]
-    pub fn show(&mut self) {
+    pub fn show(&mut self) -> bool {
         self.touched = false;
         self.lent += self.rx.publish();
         if let Peer::Host { waker, .. } = &self.peer {
             waker.wake();
         }
-        if self.lent >= DRAIN_AFTER {
+        self.grant();
+        let is_due = self.lent >= DRAIN_AFTER;
+        if is_due {
+            self.lent = 0;
             self.free.prefetch();
         }
-        self.grant();
-    }
-
-    /// Takes back what the stack is done with, once that may be worth it: early enough that buffers
-    /// are used again while the CPU has them in its cache.
-    ///
-    /// # Errors
-    /// [`Corrupt`]: the vport is to be shut.
-    #[inline]
-    pub fn collect<I: Io>(&mut self, io: &mut I, freed: &mut Bufs<I::Buf>) -> Result<(), Corrupt> {
-        if self.lent >= DRAIN_AFTER {
-            self.drain_free(io, freed)?;
-        }
-        Ok(())
+        is_due
     }
 
     /// Takes up to a burst of packets that the stack sends: their bounds checked and nothing else. True if more wait.

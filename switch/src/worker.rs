@@ -10,9 +10,10 @@
 //! call; the one exception is waking the exception path's thread when it sleeps, once per burst.
 
 use crossbeam_channel::{Sender, TryRecvError};
+use dpdk::cpu::Kernel;
 use dpdk::mbuf::Checksum;
 use port_api::sharpen_sleeps;
-use wire::{GroupV4, LANES, Origin};
+use wire::{GroupV4, LANES, MacAddr, Origin};
 
 use crate::classify::{Arrival, conclude};
 use crate::command::{Command, Event};
@@ -20,10 +21,12 @@ use crate::egress::{self, Permit, Towards};
 use crate::io::{BURST, Buf, Bufs, Io};
 use crate::key::Connection4;
 use crate::quick::{self, Quick};
+use crate::stages::Stage;
 use crate::verdict::{DropReason, HostReason, Verdict};
 use crate::vport::{Peer, Sent, Unstaged, Vport};
 
-/// Bursts of one NIC that are dealt out together, if it has that many waiting.
+/// Bursts of one NIC in a round, if it has that many waiting; and after which a stack has been shown
+/// what has come for it.
 const BURSTS: usize = 16;
 /// Rounds from one vport's turn in [`Worker::sweep`] to the next vport's, if they are busy ones.
 const SWEEP_ROUNDS: u64 = 64;
@@ -43,6 +46,8 @@ impl<I: Io> Worker<I> {
     pub fn run(mut self) -> I {
         sharpen_sleeps();
         while self.step() {}
+        self.publish();
+        self.stages.report();
         self.io
     }
 
@@ -74,9 +79,11 @@ impl<I: Io> Worker<I> {
         }
         worked |= self.serve_vports(&mut hand);
         self.hand = Some(hand);
+        self.stages.lap(Stage::Serve);
         for nic in 0..self.nics.len() {
             self.flush(nic);
         }
+        self.stages.lap(Stage::Flush);
         if !worked || self.rounds.is_multiple_of(SWEEP_ROUNDS) {
             self.sweep();
         }
@@ -86,61 +93,66 @@ impl<I: Io> Worker<I> {
 
     // ---- from the NIC ----
 
-    /// Bursts, as long as they are full ones, up to [`BURSTS`]; stacks see them all at once, since
-    /// a ring that is touched for each packet costs more than everything else together.
+    /// Bursts, as long as they are full ones, up to [`BURSTS`].
     fn receive(&mut self, nic: usize, hand: &mut Hand<I::Buf>) -> bool {
         let mut received = 0;
         for _ in 0..BURSTS {
             let count = self.receive_burst(nic, hand);
             received += count;
             if count < BURST {
+                self.publish();
                 break;
             }
+            self.publish_some();
         }
-        self.publish();
+        self.stages.lap(Stage::Publish);
         received > 0
     }
 
     /// Step by step, each for all packets: what one packet's step waits for, the CPU fetches while it
     /// is at the others'.
     fn receive_burst(&mut self, nic: usize, hand: &mut Hand<I::Buf>) -> usize {
+        self.stages.lap(Stage::Rest);
         let received = self.io.rx_burst(nic, &mut hand.burst);
+        self.stages.lap(Stage::Receive);
         if received == 0 {
             return 0;
         }
+        self.stages.packets(received);
         self.begin(nic, hand);
+        self.stages.lap(Stage::Begin);
         self.look_up(hand);
+        self.stages.lap(Stage::LookUp);
         let bytes = self.deal_out(nic, hand);
+        self.stages.lap(Stage::DealOut);
         let counters = &mut self.nics[nic].counters;
         counters.rx_packets += received as u64;
         counters.rx_bytes += bytes;
         received
     }
 
-    /// From frames to what is to be looked up.
+    /// From frames to what is to be looked up, and where.
     #[inline(never)]
     fn begin(&self, nic: usize, hand: &mut Hand<I::Buf>) {
         let (port, tables) = (&self.nics[nic].nic, &self.tables);
-        let steps = hand
-            .quick
-            .chunks_mut(LANES)
-            .zip(hand.keys.chunks_mut(LANES));
-        let mut group = GroupV4::default();
-        for ((quick, keys), bufs) in steps.zip(hand.burst.chunks(LANES)) {
-            for (lane, buf) in bufs.iter().enumerate() {
+        let count = hand.burst.len().div_ceil(LANES);
+        for (group, bufs) in hand.groups.iter_mut().zip(hand.burst.chunks(LANES)) {
+            for (lane, buf) in (0..LANES).zip(bufs) {
                 group.load(lane, buf.frame());
             }
-            group.judge(port.mac);
-            for (lane, buf) in bufs.iter().enumerate() {
-                if let Some(words) = group.tuple(lane, buf.frame()) {
-                    let key = Connection4::untagged(words);
-                    let home = tables.home4(key);
-                    tables.prefetch4(home);
-                    keys[lane] = (key, home);
-                    quick[lane] = Quick::Begun;
-                } else {
-                    quick[lane] = quick::ungrouped(buf.frame(), port, tables);
-                }
+        }
+        self.cpu.run(Judge {
+            groups: &mut hand.groups[..count],
+            mac: port.mac,
+        });
+        let steps = hand.quick.iter_mut().zip(&mut hand.homes);
+        for (at, (buf, (quick, home))) in hand.burst.iter().zip(steps).enumerate() {
+            if let Some(words) = hand.groups[at / LANES].tuple(at % LANES) {
+                *home = tables.home4(Connection4::untagged(words));
+                tables.prefetch4(*home);
+                *quick = Quick::Begun;
+            } else {
+                *quick = quick::ungrouped(buf.frame(), port, tables);
             }
         }
     }
@@ -150,13 +162,15 @@ impl<I: Io> Worker<I> {
     fn look_up(&self, hand: &mut Hand<I::Buf>) {
         let (tables, count) = (&self.tables, hand.burst.len());
         if tables.is_large() {
-            for (_, home) in &hand.keys[..count] {
+            for home in &hand.homes[..count] {
                 tables.prefetch4_slot(*home);
             }
         }
-        for (quick, (key, home)) in hand.quick[..count].iter_mut().zip(&hand.keys) {
-            if *quick == Quick::Begun {
-                *quick = quick::finish(*key, *home, tables, &mut ());
+        for (at, (quick, home)) in hand.quick[..count].iter_mut().zip(&hand.homes).enumerate() {
+            if *quick == Quick::Begun
+                && let Some(words) = hand.groups[at / LANES].tuple(at % LANES)
+            {
+                *quick = quick::finish(Connection4::untagged(words), *home, tables, &mut ());
             }
         }
     }
@@ -165,6 +179,7 @@ impl<I: Io> Worker<I> {
     #[inline(never)]
     fn deal_out(&mut self, nic: usize, hand: &mut Hand<I::Buf>) -> u64 {
         let (mut bytes, mut delivered) = (0, 0);
+        let port = self.nics[nic].nic.id;
         for (buf, quick) in hand.burst.drain(..).zip(&hand.quick) {
             bytes += buf.frame().len() as u64;
             match *quick {
@@ -173,7 +188,10 @@ impl<I: Io> Worker<I> {
                     verify: false,
                 } => {
                     let checksum = buf.l4_checksum() == Checksum::Good;
-                    delivered += u64::from(self.deliver(nic, slot, checksum, buf));
+                    match self.deliver(port, slot, checksum, buf) {
+                        Ok(()) => delivered += 1,
+                        Err((buf, reason)) => self.drop_for_vport(nic, slot, reason, buf),
+                    }
                 }
                 quick => self.receive_uncommon(nic, quick, buf),
             }
@@ -201,64 +219,88 @@ impl<I: Io> Worker<I> {
         }
     }
 
-    /// Shows the stacks what has come for them, and takes back what they are done with.
-    fn publish(&mut self) {
-        for slot in &self.touched {
-            if let Some(vport) = &mut self.vports[usize::from(*slot)] {
-                vport.show();
-            }
+    /// While there is more to receive, stacks are shown what has come for them in turns: each once in
+    /// [`BURSTS`] bursts, so that it is worth the cache lines that both cores need for it, and a few
+    /// after each burst, so that buffers come back as evenly as they go, and the CPU has them in its
+    /// cache when they are used again.
+    fn publish_some(&mut self) {
+        self.collect();
+        for _ in 0..self.touched.len().div_ceil(BURSTS) {
+            self.show_next();
         }
-        for slot in self.touched.drain(..) {
+    }
+
+    /// Shows the stacks all that has come for them.
+    pub(super) fn publish(&mut self) {
+        while self.show_next() {}
+        self.collect();
+    }
+
+    /// Shows the stack that has waited longest what has come for it. What is read to take back its
+    /// buffers comes while others are shown theirs.
+    fn show_next(&mut self) -> bool {
+        let Some(slot) = self.touched.pop_front() else {
+            return false;
+        };
+        if let Some(vport) = &mut self.vports[usize::from(slot)]
+            && vport.show()
+        {
+            self.shown.push(slot);
+        }
+        true
+    }
+
+    /// Takes back what stacks are done with, once they have been shown more.
+    fn collect(&mut self) {
+        for slot in self.shown.drain(..) {
             if let Some(vport) = &mut self.vports[usize::from(slot)]
-                && vport.collect(&mut self.io, &mut self.freed).is_err()
+                && !vport.is_shut()
+                && vport.drain_free(&mut self.io, &mut self.freed).is_err()
             {
                 shut(vport, &self.channels.events);
             }
         }
     }
 
-    /// True if the vport gets the packet, which is then to be counted as the NIC's.
+    /// Gives a vport a packet that came in at NIC port `port`, by DPDK's number.
     #[inline(always)]
-    fn deliver(&mut self, nic: usize, slot: u16, checksum: bool, buf: I::Buf) -> bool {
+    fn deliver(
+        &mut self,
+        port: u8,
+        slot: u16,
+        checksum: bool,
+        buf: I::Buf,
+    ) -> Result<(), (I::Buf, DropReason)> {
         let len = buf.frame().len() as u64;
-        match self.stage(nic, slot, checksum, buf) {
-            Ok(vport) => {
-                vport.counters.rx_packets += 1;
-                vport.counters.rx_bytes += len;
-                true
-            }
-            Err((buf, reason)) => {
-                self.drop_for_vport(nic, slot, reason, buf);
-                false
-            }
-        }
+        let vport = self.stage(port, slot, checksum, buf)?;
+        vport.counters.rx_packets += 1;
+        vport.counters.rx_bytes += len;
+        Ok(())
     }
 
     fn deliver_uncommon(&mut self, nic: usize, slot: u16, checksum: bool, buf: I::Buf) {
-        let delivered = self.deliver(nic, slot, checksum, buf);
-        self.nics[nic].counters.to_vports += u64::from(delivered);
-    }
-
-    #[inline]
-    fn deliver_to_host(&mut self, nic: usize, reason: HostReason, buf: I::Buf) {
-        self.nics[nic].counters.host_reasons[reason as usize] += 1;
-        let slot = self.nics[nic].host;
-        let len = buf.frame().len() as u64;
-        match self.stage(nic, slot, false, buf) {
-            Ok(vport) => {
-                vport.counters.rx_packets += 1;
-                vport.counters.rx_bytes += len;
-                self.nics[nic].counters.to_host += 1;
-            }
+        let port = self.nics[nic].nic.id;
+        match self.deliver(port, slot, checksum, buf) {
+            Ok(()) => self.nics[nic].counters.to_vports += 1,
             Err((buf, reason)) => self.drop_for_vport(nic, slot, reason, buf),
         }
     }
 
-    /// Puts a packet into a vport's `rx` ring, to be published when the bursts are dealt out.
+    fn deliver_to_host(&mut self, nic: usize, reason: HostReason, buf: I::Buf) {
+        let state = &mut self.nics[nic];
+        state.counters.host_reasons[reason as usize] += 1;
+        let (port, slot) = (state.nic.id, state.host);
+        match self.deliver(port, slot, false, buf) {
+            Ok(()) => self.nics[nic].counters.to_host += 1,
+            Err((buf, reason)) => self.drop_for_vport(nic, slot, reason, buf),
+        }
+    }
+
+    /// Puts a packet into a vport's `rx` ring, to be shown to the stack when its turn comes.
     #[inline(always)]
     fn stage(
         &mut self,
-        nic: usize,
+        port: u8,
         slot: u16,
         checksum: bool,
         buf: I::Buf,
@@ -266,10 +308,6 @@ impl<I: Io> Worker<I> {
         let Some(vport) = &mut self.vports[usize::from(slot)] else {
             return Err((buf, DropReason::VportShut));
         };
-        if vport.shut {
-            return Err((buf, DropReason::VportShut));
-        }
-        let port = self.nics[nic].nic.id;
         match vport.stage(&mut self.io, &mut self.freed, buf, port, checksum) {
             Ok(()) => {}
             Err((buf, Unstaged::Full(reason))) => return Err((buf, reason)),
@@ -280,7 +318,7 @@ impl<I: Io> Worker<I> {
         }
         if !vport.touched {
             vport.touched = true;
-            self.touched.push(slot);
+            self.touched.push_back(slot);
         }
         Ok(vport)
     }
@@ -326,7 +364,9 @@ impl<I: Io> Worker<I> {
                 break;
             }
         }
-        self.publish();
+        if worked {
+            self.publish();
+        }
         worked
     }
 
@@ -350,7 +390,7 @@ impl<I: Io> Worker<I> {
             0
         };
         if let Some(vport) = &mut self.vports[self.swept]
-            && !vport.shut
+            && !vport.is_shut()
             && vport.replenish(&mut self.io, &mut self.freed).is_err()
         {
             shut(vport, &self.channels.events);
@@ -362,7 +402,7 @@ impl<I: Io> Worker<I> {
         let Some(Some(vport)) = self.vports.get_mut(slot) else {
             return false;
         };
-        if vport.shut {
+        if vport.is_shut() {
             return false;
         }
         let served = vport
@@ -481,9 +521,24 @@ impl<I: Io> Worker<I> {
     }
 }
 
+/// Which of the frames are of the common shape.
+struct Judge<'a> {
+    groups: &'a mut [GroupV4],
+    mac: MacAddr,
+}
+
+impl Kernel for Judge<'_> {
+    #[inline(always)]
+    fn run(self) {
+        for group in self.groups {
+            group.judge(self.mac);
+        }
+    }
+}
+
 #[cold]
 fn shut(vport: &mut Vport, events: &Sender<Event>) {
-    vport.shut = true;
+    vport.shut();
     // A full channel means that the control thread has enough to do; it finds the vport shut when
     // it takes it out.
     let _ = events.try_send(Event::Corrupt(vport.slot));

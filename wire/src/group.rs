@@ -5,12 +5,11 @@
 //! [`common_v4`]: crate::common_v4
 
 use crate::MacAddr;
-use crate::bytes::{be32, be64};
 use crate::proto;
 
 /// Frames in a [`GroupV4`].
 pub const LANES: usize = 8;
-/// Shortest frame that [`GroupV4::load`] takes: up to the data offset of a TCP header.
+/// Shortest frame that a [`GroupV4`] looks at: up to the data offset of a TCP header.
 pub const SHORTEST_IN_GROUP: usize = 48;
 
 const ETHERNET: u64 = 14;
@@ -31,7 +30,17 @@ const TYPE: u64 = 0x0045_0008;
 /// From byte 20 on: More Fragments, and the offset.
 const FRAGMENT_MASK: u64 = 0xff3f;
 
-/// What decides, of one frame to a lane; words as a little-endian machine reads them.
+/// A tuple in two words, as a table's key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TupleWords {
+    /// Destination, source.
+    pub addresses: u64,
+    /// Destination port, source port; below them the protocol, in the lower half's upper byte.
+    pub ports: u64,
+}
+
+/// What decides, of one frame to a lane; words as a little-endian machine reads them. To be used for many
+/// groups step by step, so that what one step writes the next one need not wait for.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct GroupV4 {
     /// Bytes 0 to 7: destination MAC, the first two of the source MAC.
@@ -48,15 +57,10 @@ pub struct GroupV4 {
     lengths: [u64; LANES],
     /// 0 if the frame is of the common shape.
     bad: [u64; LANES],
-}
-
-/// A tuple in two words, as a table's key.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct TupleWords {
     /// Destination, source.
-    pub addresses: u64,
-    /// Destination port and source port; below them the protocol, in the lower half's upper byte.
-    pub ports: u64,
+    addresses: [u64; LANES],
+    /// Destination port, source port; below them the protocol, in the lower half's upper byte.
+    tuple_ports: [u64; LANES],
 }
 
 impl GroupV4 {
@@ -95,24 +99,28 @@ impl GroupV4 {
                 self.ports[lane],
                 self.lengths[lane],
             );
+            let (middle, ends, ports) = (self.middle[lane], self.ends[lane], self.ports[lane]);
+            self.addresses[lane] = (middle >> 48 | ends << 16).swap_bytes().rotate_left(32);
+            // Destination port, source port, protocol: each byte from its place in the frame.
+            self.tuple_ports[lane] = (ports & 0xff) << 56
+                | (ports & 0xff00) << 40
+                | (ends >> 48 & 0xff) << 40
+                | (ends >> 56) << 32
+                | (middle >> 24 & 0xff) << 24;
         }
     }
 
-    /// The tuple of `lane`, for which `frame` was loaded, once it is [`judge`](Self::judge)d; None if
-    /// it is not of the common shape. Where [`common_v4`](crate::common_v4) has one, this has the
-    /// same, and none where it has none.
+    /// The tuple of `lane`, once it is [`judge`](Self::judge)d; None if its frame is not of the common
+    /// shape. Where [`common_v4`](crate::common_v4) has one, this has the same, and none where it has
+    /// none.
     ///
     /// # Panics
     /// If there is no such lane.
     #[inline(always)]
-    pub fn tuple(&self, lane: usize, frame: &[u8]) -> Option<TupleWords> {
-        let head = frame.first_chunk::<SHORTEST_IN_GROUP>()?;
-        if self.bad[lane] != 0 {
-            return None;
-        }
-        Some(TupleWords {
-            addresses: be64(head, 26).rotate_left(32),
-            ports: u64::from(be32(head, 34).rotate_left(16)) << 32 | u64::from(head[23]) << 24,
+    pub fn tuple(&self, lane: usize) -> Option<TupleWords> {
+        (self.bad[lane] == 0).then_some(TupleWords {
+            addresses: self.addresses[lane],
+            ports: self.tuple_ports[lane],
         })
     }
 }

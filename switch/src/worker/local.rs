@@ -41,7 +41,8 @@ impl<I: Io> Worker<I> {
             Err(reason) => return self.drop_sent(sender, reason, buf),
         };
         let len = buf.frame().len() as u64;
-        match self.stage(nic, to, checksum, buf) {
+        let port = self.nics[nic].nic.id;
+        match self.stage(port, to, checksum, buf) {
             Ok(vport) => {
                 vport.counters.rx_packets += 1;
                 vport.counters.rx_bytes += len;
@@ -179,7 +180,8 @@ impl<I: Io> Worker<I> {
         let Some(copy) = self.io.copy(frame) else {
             return;
         };
-        match self.stage(nic, slot, false, copy) {
+        let port = self.nics[nic].nic.id;
+        match self.stage(port, slot, false, copy) {
             Ok(vport) => {
                 vport.counters.rx_copies += 1;
                 self.nics[nic].counters.copies += 1;

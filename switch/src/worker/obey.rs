@@ -29,6 +29,8 @@ impl<I: Io> Worker<I> {
                 Answer::Done
             }
             Command::Remove { slot, reclaim } => {
+                // The next stack of this slot is to find nothing of this one's waiting to be shown.
+                self.publish();
                 self.forget_fragments(slot);
                 let answer = Answer::Removed(self.vports[usize::from(slot)].take());
                 if reclaim {

@@ -1,9 +1,13 @@
 //! What a worker has, and how it begins.
 
+use std::collections::VecDeque;
+
 use arrayvec::ArrayVec;
 use crossbeam_channel::{Receiver, Sender};
+use dpdk::cpu::Cpu;
 use port_api::Backoff;
 use ring::Doorbells;
+use wire::{GroupV4, LANES};
 
 use super::obey::Reclaim;
 use crate::classify::Nic;
@@ -12,8 +16,8 @@ use crate::counters::NicCounters;
 use crate::flow_table::Home;
 use crate::fragments::{Fragments, WaitingRoom};
 use crate::io::{BURST, Bufs, Io};
-use crate::key::Connection4;
 use crate::quick::Quick;
+use crate::stages::Stages;
 use crate::tables::Tables;
 use crate::vport::{Sent, Vport};
 
@@ -34,8 +38,10 @@ pub(super) struct NicState<B> {
 pub(super) struct Hand<B> {
     /// Received.
     pub(super) burst: Bufs<B>,
-    /// Of each packet in `burst`: what is to be looked up, and where.
-    pub(super) keys: [(Connection4, Home); BURST],
+    /// Of each packet in `burst`: what decides whether it is of the common shape.
+    pub(super) groups: [GroupV4; BURST / LANES],
+    /// Of each packet in `burst`: where to look it up.
+    pub(super) homes: [Home; BURST],
     /// Of each packet in `burst`: what the short cut says.
     pub(super) quick: [Quick; BURST],
     /// To be sent.
@@ -46,7 +52,8 @@ impl<B> Default for Hand<B> {
     fn default() -> Self {
         Self {
             burst: Bufs::new(),
-            keys: [Default::default(); BURST],
+            groups: Default::default(),
+            homes: [Home::default(); BURST],
             quick: [Quick::Uncommon; BURST],
             sent: Bufs::new(),
         }
@@ -85,11 +92,14 @@ pub struct Worker<I: Io> {
     pub(super) pending: Vec<u64>,
     pub(super) channels: Channels,
     pub(super) backoff: Backoff,
+    pub(super) cpu: Cpu,
     /// Empty between two rounds. In a box, so that a round can take it out of here at no cost.
     pub(super) hand: Option<Box<Hand<I::Buf>>>,
     pub(super) freed: Bufs<I::Buf>,
-    /// Vports that have got packets in this round.
-    pub(super) touched: Vec<u16>,
+    /// Vports that have got packets which their stacks have not been shown.
+    pub(super) touched: VecDeque<u16>,
+    /// Vports whose `free` rings are to be looked at.
+    pub(super) shown: Vec<u16>,
     /// Whose turn it was in [`sweep`](Self::sweep).
     pub(super) swept: usize,
     pub(super) reclaim: Option<Reclaim>,
@@ -98,6 +108,7 @@ pub struct Worker<I: Io> {
     pub(super) waiting: WaitingRoom<I::Buf>,
     pub(super) rounds: u64,
     pub(super) busy_rounds: u64,
+    pub(super) stages: Stages,
 }
 
 impl<I: Io> Worker<I> {
@@ -127,9 +138,11 @@ impl<I: Io> Worker<I> {
             doorbells,
             channels,
             backoff: Backoff::new(pure_poll),
+            cpu: Cpu::allowed(),
             hand: Some(Box::default()),
             freed: Bufs::new(),
-            touched: Vec::with_capacity(slots.into()),
+            touched: VecDeque::with_capacity(slots.into()),
+            shown: Vec::with_capacity(slots.into()),
             swept: 0,
             reclaim: None,
             rx_fragments: Fragments::new(tables.seed()),
@@ -138,6 +151,7 @@ impl<I: Io> Worker<I> {
             tables,
             rounds: 0,
             busy_rounds: 0,
+            stages: Stages::new(),
         }
     }
 }

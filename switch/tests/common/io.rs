@@ -96,7 +96,7 @@ impl World {
     /// Whether the vport in `slot` has this buffer.
     pub fn is_lent(&self, index: u32, slot: u16) -> bool {
         let place = self.places.get(index as usize);
-        matches!(place, Some(Place::Lent(owner, _)) if owner.vport.get() == slot + 1)
+        matches!(place, Some(Place::Lent(owner, _)) if owner.vport() == u32::from(slot) + 1)
     }
 
     /// The stack writes into a buffer it has.
@@ -236,7 +236,7 @@ impl Io for MockIo {
         let mut freed = 0;
         for index in from as usize..to as usize {
             let place = &mut world.places[index];
-            if matches!(place, Place::Lent(owner, _) if owner.vport == vport)
+            if matches!(place, Place::Lent(owner, _) if owner.vport() == u32::from(vport.get()))
                 && let Place::Lent(_, bytes) = std::mem::replace(place, Place::InHand)
             {
                 world.put(index, bytes);
