@@ -107,10 +107,11 @@ unsafe fn sort_out(start: *mut *mut c::rte_mbuf, count: usize, unfit: &mut u64) 
 
 #[inline]
 fn is_fit(header: &c::rte_mbuf) -> bool {
-    header.nb_segs == 1
-        && header.refcnt == 1
-        && header.ol_flags & (c::MS_MBUF_EXTERNAL | c::MS_MBUF_INDIRECT) == 0
-        && u32::from(header.data_off) + u32::from(header.data_len) <= header.buf_len.into()
+    let end = u32::from(header.data_off) + u32::from(header.data_len);
+    // Without branches: nearly all are.
+    let is_odd = u64::from((header.nb_segs ^ 1) | (header.refcnt ^ 1))
+        | (header.ol_flags & (c::MS_MBUF_EXTERNAL | c::MS_MBUF_INDIRECT));
+    (is_odd == 0) & (end <= header.buf_len.into())
 }
 
 /// A transmit queue. There is one value per queue, so that only one thread at a time can use it.

@@ -11,7 +11,7 @@ use ring::{ALIGN, Doorbells};
 use serde::{Deserialize, Serialize};
 
 /// Version of this layout and of the descriptors; part of the control protocol's greeting.
-pub const LAYOUT_VERSION: u32 = 2;
+pub const LAYOUT_VERSION: u32 = 3;
 
 /// Most workers: as many as DPDK has lcores (`RTE_MAX_LCORE`); a ledger entry
 /// has room for 256.

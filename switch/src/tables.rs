@@ -47,6 +47,9 @@ type Site = (IpAddr, u8, Vlan);
 /// Family (true for IPv6), port, VLAN.
 type UdpPort = (bool, u16, Vlan);
 
+/// Claims of a kind beyond which the CPU's first cache does not hold what lookups read.
+const LARGE: u32 = 256;
+
 /// The claims, by kind.
 pub struct Tables {
     seed: Seed,
@@ -206,17 +209,21 @@ impl Tables {
         }
     }
 
-    /// Asks the CPU to fetch what [`find4_at`](Self::find4_at) will read then, if there are so many
-    /// claims that it would have to wait.
+    /// Asks the CPU to fetch what [`find4_at`](Self::find4_at) will read then.
     #[inline(always)]
     pub fn prefetch4_slot(&self, home: Home) {
-        self.connections4.prefetch_slot(home);
+        if self.connections4.is_empty() {
+            self.tuples4.prefetch_slot(home);
+        } else {
+            self.connections4.prefetch_slot(home);
+        }
     }
 
-    /// Whether [`prefetch4_slot`](Self::prefetch4_slot) is worth a call for each packet.
+    /// Whether there are so many claims that [`prefetch4`](Self::prefetch4) and
+    /// [`prefetch4_slot`](Self::prefetch4_slot) are worth a call for each packet.
     #[inline]
     pub const fn is_large(&self) -> bool {
-        self.connections4.len() > 1024
+        self.connections4.len() > LARGE || self.tuples4.len() > LARGE
     }
 
     /// As [`find4`](Self::find4), with what [`home4`](Self::home4) has said.

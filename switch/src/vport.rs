@@ -199,6 +199,7 @@ impl Vport {
             return Err((buf, why));
         }
         let lent = io.lend(buf, self.owner);
+        self.counters.rx_bytes += u64::from(lent.len);
         let desc = Desc {
             index: lent.index,
             offset: lent.offset,
@@ -220,7 +221,7 @@ impl Vport {
             return Err(Unstaged::Full(DropReason::VportShut));
         }
         if self.rx.unpublished() >= self.show_at {
-            self.lent += self.rx.publish();
+            self.publish();
         }
         self.grant();
         if self.credit > 0 {
@@ -244,7 +245,7 @@ impl Vport {
     #[inline]
     pub fn show(&mut self) -> bool {
         self.touched = false;
-        self.lent += self.rx.publish();
+        self.publish();
         if let Peer::Host { waker, .. } = &self.peer {
             waker.wake();
         }
@@ -255,6 +256,20 @@ impl Vport {
             self.free.prefetch();
         }
         is_due
+    }
+
+    fn publish(&mut self) {
+        let count = self.rx.publish();
+        self.lent += count;
+        self.counters.rx_packets += u64::from(count);
+    }
+
+    /// Notes that what was staged last is a copy of `len` bytes: those are counted apart.
+    pub fn was_copy(&mut self, len: usize) {
+        self.publish();
+        self.counters.rx_copies += 1;
+        self.counters.rx_packets -= 1;
+        self.counters.rx_bytes -= len as u64;
     }
 
     /// Takes up to a burst of packets that the stack sends: their bounds checked and nothing else. True if more wait.

@@ -119,11 +119,11 @@ impl<I: Io> Worker<I> {
             return 0;
         }
         self.stages.packets(received);
-        self.begin(nic, hand);
+        let bytes = self.begin(nic, hand);
         self.stages.lap(Stage::Begin);
         self.look_up(hand);
         self.stages.lap(Stage::LookUp);
-        let bytes = self.deal_out(nic, hand);
+        self.deal_out(nic, hand);
         self.stages.lap(Stage::DealOut);
         let counters = &mut self.nics[nic].counters;
         counters.rx_packets += received as u64;
@@ -131,30 +131,44 @@ impl<I: Io> Worker<I> {
         received
     }
 
-    /// From frames to what is to be looked up, and where.
+    /// From frames to what is to be looked up, and where. Tells how many bytes there are.
     #[inline(never)]
-    fn begin(&self, nic: usize, hand: &mut Hand<I::Buf>) {
+    fn begin(&self, nic: usize, hand: &mut Hand<I::Buf>) -> u64 {
+        let mut bytes = 0;
         let (port, tables) = (&self.nics[nic].nic, &self.tables);
         let count = hand.burst.len().div_ceil(LANES);
         for (group, bufs) in hand.groups.iter_mut().zip(hand.burst.chunks(LANES)) {
             for (lane, buf) in (0..LANES).zip(bufs) {
-                group.load(lane, buf.frame());
+                let frame = buf.frame();
+                bytes += frame.len() as u64;
+                group.load(lane, frame);
             }
         }
         self.cpu.run(Judge {
             groups: &mut hand.groups[..count],
             mac: port.mac,
         });
-        let steps = hand.quick.iter_mut().zip(&mut hand.homes);
-        for (at, (buf, (quick, home))) in hand.burst.iter().zip(steps).enumerate() {
-            if let Some(words) = hand.groups[at / LANES].tuple(at % LANES) {
-                *home = tables.home4(Connection4::untagged(words));
-                tables.prefetch4(*home);
-                *quick = Quick::Begun;
-            } else {
-                *quick = quick::ungrouped(buf.frame(), port, tables);
+        let places = hand
+            .quick
+            .chunks_mut(LANES)
+            .zip(hand.homes.chunks_mut(LANES));
+        let groups = hand.groups.iter().zip(hand.burst.chunks(LANES));
+        for ((group, bufs), (quick, homes)) in groups.zip(places) {
+            for (lane, buf) in (0..LANES).zip(bufs) {
+                if let Some(words) = group.tuple(lane) {
+                    homes[lane] = tables.home4(Connection4::untagged(words));
+                    quick[lane] = Quick::Begun;
+                } else {
+                    quick[lane] = quick::ungrouped(buf.frame(), port, tables);
+                }
             }
         }
+        if tables.is_large() {
+            for home in &hand.homes[..hand.burst.len()] {
+                tables.prefetch4(*home);
+            }
+        }
+        bytes
     }
 
     /// From there to who has claimed it.
@@ -166,38 +180,44 @@ impl<I: Io> Worker<I> {
                 tables.prefetch4_slot(*home);
             }
         }
-        for (at, (quick, home)) in hand.quick[..count].iter_mut().zip(&hand.homes).enumerate() {
-            if *quick == Quick::Begun
-                && let Some(words) = hand.groups[at / LANES].tuple(at % LANES)
-            {
-                *quick = quick::finish(Connection4::untagged(words), *home, tables, &mut ());
+        let places = hand.quick.chunks_mut(LANES).zip(hand.homes.chunks(LANES));
+        let groups = hand.groups[..count.div_ceil(LANES)].iter();
+        for (group, (quick, homes)) in groups.zip(places) {
+            for (lane, (quick, home)) in (0..LANES).zip(quick.iter_mut().zip(homes)) {
+                // Beyond the burst's end nothing has begun.
+                if *quick == Quick::Begun
+                    && let Some(words) = group.tuple(lane)
+                {
+                    *quick = quick::finish(Connection4::untagged(words), *home, tables, &mut ());
+                }
             }
         }
     }
 
-    /// To each packet's owner. Tells how many bytes that were.
+    /// To each packet's owner.
     #[inline(never)]
-    fn deal_out(&mut self, nic: usize, hand: &mut Hand<I::Buf>) -> u64 {
-        let (mut bytes, mut delivered) = (0, 0);
+    fn deal_out(&mut self, nic: usize, hand: &mut Hand<I::Buf>) {
         let port = self.nics[nic].nic.id;
+        let mut others = 0;
+        let received = hand.burst.len();
         for (buf, quick) in hand.burst.drain(..).zip(&hand.quick) {
-            bytes += buf.frame().len() as u64;
-            match *quick {
-                Quick::Claimed {
-                    slot,
-                    verify: false,
-                } => {
-                    let checksum = buf.l4_checksum() == Checksum::Good;
-                    match self.deliver(port, slot, checksum, buf) {
-                        Ok(()) => delivered += 1,
-                        Err((buf, reason)) => self.drop_for_vport(nic, slot, reason, buf),
-                    }
+            let verdict = *quick;
+            if let Quick::Claimed {
+                slot,
+                verify: false,
+            } = verdict
+            {
+                let checksum = buf.l4_checksum() == Checksum::Good;
+                if let Err((buf, reason)) = self.stage(port, slot, checksum, buf) {
+                    others += 1;
+                    self.drop_for_vport(nic, slot, reason, buf);
                 }
-                quick => self.receive_uncommon(nic, quick, buf),
+            } else {
+                others += 1;
+                self.receive_uncommon(nic, verdict, buf);
             }
         }
-        self.nics[nic].counters.to_vports += delivered;
-        bytes
+        self.nics[nic].counters.to_vports += (received - others) as u64;
     }
 
     #[inline(never)]
@@ -262,25 +282,9 @@ impl<I: Io> Worker<I> {
         }
     }
 
-    /// Gives a vport a packet that came in at NIC port `port`, by DPDK's number.
-    #[inline(always)]
-    fn deliver(
-        &mut self,
-        port: u8,
-        slot: u16,
-        checksum: bool,
-        buf: I::Buf,
-    ) -> Result<(), (I::Buf, DropReason)> {
-        let len = buf.frame().len() as u64;
-        let vport = self.stage(port, slot, checksum, buf)?;
-        vport.counters.rx_packets += 1;
-        vport.counters.rx_bytes += len;
-        Ok(())
-    }
-
     fn deliver_uncommon(&mut self, nic: usize, slot: u16, checksum: bool, buf: I::Buf) {
         let port = self.nics[nic].nic.id;
-        match self.deliver(port, slot, checksum, buf) {
+        match self.stage(port, slot, checksum, buf) {
             Ok(()) => self.nics[nic].counters.to_vports += 1,
             Err((buf, reason)) => self.drop_for_vport(nic, slot, reason, buf),
         }
@@ -290,13 +294,14 @@ impl<I: Io> Worker<I> {
         let state = &mut self.nics[nic];
         state.counters.host_reasons[reason as usize] += 1;
         let (port, slot) = (state.nic.id, state.host);
-        match self.deliver(port, slot, false, buf) {
+        match self.stage(port, slot, false, buf) {
             Ok(()) => self.nics[nic].counters.to_host += 1,
             Err((buf, reason)) => self.drop_for_vport(nic, slot, reason, buf),
         }
     }
 
-    /// Puts a packet into a vport's `rx` ring, to be shown to the stack when its turn comes.
+    /// Puts a packet that came in at NIC port `port`, by DPDK's number, into a vport's `rx` ring, to be
+    /// shown to the stack when its turn comes.
     #[inline(always)]
     fn stage(
         &mut self,
@@ -304,23 +309,22 @@ impl<I: Io> Worker<I> {
         slot: u16,
         checksum: bool,
         buf: I::Buf,
-    ) -> Result<&mut Vport, (I::Buf, DropReason)> {
+    ) -> Result<(), (I::Buf, DropReason)> {
         let Some(vport) = &mut self.vports[usize::from(slot)] else {
             return Err((buf, DropReason::VportShut));
         };
-        match vport.stage(&mut self.io, &mut self.freed, buf, port, checksum) {
-            Ok(()) => {}
-            Err((buf, Unstaged::Full(reason))) => return Err((buf, reason)),
-            Err((buf, Unstaged::Corrupt)) => {
-                shut(vport, &self.channels.events);
-                return Err((buf, DropReason::VportShut));
-            }
-        }
         if !vport.touched {
             vport.touched = true;
             self.touched.push_back(slot);
         }
-        Ok(vport)
+        match vport.stage(&mut self.io, &mut self.freed, buf, port, checksum) {
+            Ok(()) => Ok(()),
+            Err((buf, Unstaged::Full(reason))) => Err((buf, reason)),
+            Err((buf, Unstaged::Corrupt)) => {
+                shut(vport, &self.channels.events);
+                Err((buf, DropReason::VportShut))
+            }
+        }
     }
 
     #[cold]

@@ -40,12 +40,9 @@ impl<I: Io> Worker<I> {
             Ok((Owner::Host, _)) => (self.nics[nic].host, false),
             Err(reason) => return self.drop_sent(sender, reason, buf),
         };
-        let len = buf.frame().len() as u64;
         let port = self.nics[nic].nic.id;
         match self.stage(port, to, checksum, buf) {
-            Ok(vport) => {
-                vport.counters.rx_packets += 1;
-                vport.counters.rx_bytes += len;
+            Ok(()) => {
                 if let Some(vport) = &mut self.vports[sender] {
                     vport.counters.tx_local += 1;
                 }
@@ -182,8 +179,10 @@ impl<I: Io> Worker<I> {
         };
         let port = self.nics[nic].nic.id;
         match self.stage(port, slot, false, copy) {
-            Ok(vport) => {
-                vport.counters.rx_copies += 1;
+            Ok(()) => {
+                if let Some(vport) = &mut self.vports[usize::from(slot)] {
+                    vport.was_copy(frame.len());
+                }
                 self.nics[nic].counters.copies += 1;
             }
             // The original is accounted for: a copy is not counted as dropped.

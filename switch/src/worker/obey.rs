@@ -62,6 +62,8 @@ impl<I: Io> Worker<I> {
                 Answer::Traced(trace)
             }
             Command::Count(mut snapshot) => {
+                // Packets are counted as they are shown.
+                self.publish();
                 self.count(&mut snapshot);
                 Answer::Counted(snapshot)
             }

@@ -62,7 +62,7 @@ fn foreign_doubled_and_absurd_entries_are_ignored() {
     bench.send_desc(3, foreign);
     // A reserved bit is set.
     let kept = bench.take_empty(3);
-    let reserved = 1 << 60 | u64::from(kept);
+    let reserved = 1 << 31 | u64::from(kept);
     bench.rings(3).tx.push(&[reserved]).unwrap();
     bench.doorbells.ring(3);
     bench.worker.step();
