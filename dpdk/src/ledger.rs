@@ -21,6 +21,7 @@ use std::{
 use ring::prefetch_write;
 
 use crate::{
+    huge::HugeSlice,
     mbuf::{self, Mbuf},
     mempool::{Geometry, Mempool},
 };
@@ -66,7 +67,7 @@ pub struct Reclaimed {
 /// only by that worker; an entry of 0 only by the worker that holds the buffer, and who held it
 /// before handed it on through the pool or a queue, which orders the two.
 #[derive(Debug, Clone)]
-struct Table(Arc<[AtomicU32]>);
+struct Table(Arc<HugeSlice<AtomicU32>>);
 
 /// Vport, worker, generation: in 16, 8 and 8 bits.
 const fn entry(worker: u8, owner: Owner) -> u32 {
@@ -78,7 +79,9 @@ const GENERATION: u32 = 0xff;
 
 impl Table {
     fn new(count: u32) -> Self {
-        Self((0..count).map(|_| AtomicU32::new(0)).collect())
+        Self(Arc::new(HugeSlice::from_fn(count as usize, || {
+            AtomicU32::new(0)
+        })))
     }
 
     #[inline]

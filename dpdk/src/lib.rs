@@ -22,11 +22,13 @@ mod cleanup;
 mod eal_args;
 mod eal_error;
 mod eal_init;
+mod huge;
 mod port;
 mod queue;
 
 pub use eal::{Eal, EalError};
 pub use errno::Error;
+pub use huge::HugeSlice;
 pub use ledger::{Ledger, Lent, Owner, WorkerLedger};
 pub use mbuf::{BURST, Burst, Mbuf, free_bulk};
 pub use mempool::{Mempool, PoolLayout};

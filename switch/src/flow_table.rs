@@ -7,6 +7,7 @@
 //! A bucket is one word: seven tags, and how many keys had to go to their second bucket. Most lookups
 //! read that word, and one key if there is a hit. The words of a million entries take 2 MiB.
 
+use dpdk::HugeSlice;
 use ring::prefetch_read;
 
 /// Entries per bucket; its eighth slot stays empty, so that places follow by shifts.
@@ -66,8 +67,8 @@ struct Slot<K, V> {
 
 /// From keys to what is known of their holders.
 pub struct FlowTable<K, V> {
-    buckets: Box<[u64]>,
-    slots: Box<[Slot<K, V>]>,
+    buckets: HugeSlice<u64>,
+    slots: HugeSlice<Slot<K, V>>,
     len: u32,
     capacity: u32,
     seed: Seed,
@@ -101,8 +102,8 @@ impl<K: Key, V: Copy + Default> FlowTable<K, V> {
     pub fn new(capacity: u32, seed: Seed) -> Self {
         let buckets = (capacity as usize * 2).div_ceil(SLOTS).next_power_of_two();
         Self {
-            buckets: vec![0; buckets].into(),
-            slots: vec![Slot::default(); buckets * SLOTS].into(),
+            buckets: HugeSlice::from_fn(buckets, || 0),
+            slots: HugeSlice::from_fn(buckets * SLOTS, Slot::default),
             len: 0,
             capacity,
             seed,
@@ -117,7 +118,7 @@ impl<K: Key, V: Copy + Default> FlowTable<K, V> {
 
     /// One less than the number of buckets, a power of two.
     #[inline(always)]
-    const fn mask(&self) -> usize {
+    fn mask(&self) -> usize {
         self.buckets.len() - 1
     }
 

@@ -184,6 +184,7 @@ impl Tables {
     }
 
     /// Who owns a packet of TCP, UDP or SCTP over IPv4.
+    #[inline(always)]
     pub fn find4(&self, ends: &Ends4, observer: &mut impl Observer) -> Option<Holder> {
         let key = Connection4::new(ends);
         self.find4_at(key, self.home4(key), observer)
