@@ -35,7 +35,7 @@ bench bench-validate_cost: unvalidated
 
 # What does not validate is for measuring only, and stays out of the way of what does.
 unvalidated: setup
-	-@$(CARGO) build --release --locked --package multistack --features unvalidated \
+	@$(CARGO) build --release --locked --package multistack --features unvalidated \
 	    --target-dir $(or $(CARGO_TARGET_DIR),target)/unvalidated
 
 bench-micro: setup ## instructions per packet of the data path's pieces, by callgrind

@@ -15,10 +15,10 @@ use crate::traffic;
 /// Options for throughput: as little of everything as keeps the worker busy, so that all of it
 /// stays in the CPU's cache.
 pub const TUNING: &str = "--poll --fill 1 --txd 64";
-/// Room for a worker's round if there are few vports; with many, a round has little for each.
-const QUOTA_OF_FEW: u32 = 2048;
-const QUOTA_OF_MANY: u32 = 512;
-const FEW: u16 = 65;
+/// Fewest and most buffers for a vport, and entries of its rings; see [`quota`].
+const QUOTAS: [u32; 2] = [256, 2048];
+/// Buffers for all vports together, if each then has no fewer than the least.
+const SHARED: u32 = 16_384;
 /// Buffers beside quotas and the device's: queues, caches, hands; and as much again.
 const SLACK: u32 = 8192;
 /// Bytes of a buffer, and of what the switch keeps for each, rounded up.
@@ -98,13 +98,13 @@ impl Setup {
     }
 }
 
-/// Buffers that a vport may hold, and entries of its rings, with so many vports.
-pub const fn quota(vports: u16) -> u32 {
-    if vports <= FEW {
-        QUOTA_OF_FEW
-    } else {
-        QUOTA_OF_MANY
-    }
+/// Buffers that a vport may hold, and entries of its rings, with so many vports: enough for what is on
+/// its way, and no more than the CPU's cache holds.
+pub fn quota(vports: u16) -> u32 {
+    let [least, most] = QUOTAS;
+    (SHARED / u32::from(vports))
+        .next_power_of_two()
+        .clamp(least, most)
 }
 
 /// A running one.

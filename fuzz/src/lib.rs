@@ -6,6 +6,9 @@
 
 pub mod bench;
 pub mod frame;
+#[path = "../../switch/tests/common/groups.rs"]
+#[allow(clippy::all, clippy::pedantic)] // the tests' own
+pub mod groups;
 pub mod input;
 #[path = "../../switch/tests/common/io.rs"]
 #[allow(missing_docs, clippy::all, clippy::pedantic)] // the tests' own

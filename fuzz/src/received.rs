@@ -12,6 +12,7 @@ use switch::trace::{MAX_NOTES, Notes};
 use switch::verdict::{Copies, DropReason, Owner, Verdict};
 use wire::{Body, Checksum, MacAddr, Origin, Other, Parsed, fill_l4, parse, verify_l4};
 
+use crate::groups;
 use crate::judge::{self, Ip, Seen, Sum, What};
 use crate::model::{Place, Question};
 use crate::world::{BROADCAST, World, vlan};
@@ -19,6 +20,7 @@ use crate::world::{BROADCAST, World, vlan};
 /// Classifies a frame that came to NIC port `nic`, and compares all that is said of it with the
 /// judge and the model.
 pub fn check(world: &World, frame: &[u8], nic: usize, origin: Origin, checksum: Hardware) {
+    groups::check(frame);
     let nic = &world.nics[nic];
     let arrival = Arrival {
         frame,

@@ -4,7 +4,7 @@
 
 use wire::{SHORTEST_IN_GROUP, Vlan, common_v4, common_v6};
 
-use crate::classify::{Nic, ends_v4, ends_v6};
+use crate::classify::{Nic, ends_v6};
 use crate::flow_table::Home;
 use crate::key::Connection4;
 use crate::tables::{Holder, Tables};
@@ -52,7 +52,7 @@ fn begin(frame: &[u8], nic: &Nic) -> Option<Connection4> {
     if !frame.starts_with(&nic.mac.0) {
         return None;
     }
-    common_v4(frame).map(|tuple| Connection4::new(&ends_v4(&tuple, Vlan::NONE)))
+    common_v4(frame).map(|tuple| Connection4::untagged(tuple.into()))
 }
 
 /// Of a frame of the common shape over IPv4.

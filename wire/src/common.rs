@@ -213,12 +213,7 @@ mod tests {
 
     /// That a group says the same, in whatever lane, of a frame that is long enough for it.
     fn group_agrees(frame: &[u8]) -> bool {
-        let words = common_v4(frame).map(|tuple| TupleWords {
-            addresses: u64::from(tuple.dst) << 32 | u64::from(tuple.src),
-            ports: u64::from(tuple.dst_port) << 48
-                | u64::from(tuple.src_port) << 32
-                | u64::from(tuple.proto) << 24,
-        });
+        let words = common_v4(frame).map(TupleWords::from);
         let expected = words.filter(|_| frame.len() >= SHORTEST_IN_GROUP);
         let mac = frame.first_chunk().map_or(ETH.dst, |mac| MacAddr(*mac));
         let mut group = GroupV4::default();

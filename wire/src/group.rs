@@ -4,8 +4,7 @@
 //!
 //! [`common_v4`]: crate::common_v4
 
-use crate::MacAddr;
-use crate::proto;
+use crate::{MacAddr, TupleV4, proto};
 
 /// Frames in a [`GroupV4`].
 pub const LANES: usize = 8;
@@ -37,6 +36,18 @@ pub struct TupleWords {
     pub addresses: u64,
     /// Destination port, source port; below them the protocol, in the lower half's upper byte.
     pub ports: u64,
+}
+
+impl From<TupleV4> for TupleWords {
+    #[inline(always)]
+    fn from(tuple: TupleV4) -> Self {
+        Self {
+            addresses: u64::from(tuple.dst) << 32 | u64::from(tuple.src),
+            ports: u64::from(tuple.dst_port) << 48
+                | u64::from(tuple.src_port) << 32
+                | u64::from(tuple.proto) << 24,
+        }
+    }
 }
 
 /// What decides, of one frame to a lane; words as a little-endian machine reads them. To be used for many

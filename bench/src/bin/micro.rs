@@ -9,6 +9,7 @@ use std::error::Error;
 use std::hint::black_box;
 use std::process::{Command, ExitCode};
 
+use dpdk::cpu::{Cpu, Kernel};
 use dpdk::mbuf::Checksum;
 use port_api::geometry::Geometry;
 use port_api::{ClaimSpec, Protocol, Region, SwitchSide};
@@ -19,7 +20,7 @@ use switch::flow_table::Seed;
 use switch::key::{Ends, Ends4, Subject};
 use switch::tables::{Holder, Tables};
 use wire::emit::{Eth, Udp};
-use wire::{MacAddr, Origin, Vlan};
+use wire::{GroupV4, LANES, MacAddr, Origin, Vlan};
 
 const ROUNDS: u32 = 10_000;
 const CLAIMS: u16 = 64;
@@ -27,9 +28,13 @@ const MAC: MacAddr = MacAddr([2, 0, 0, 0, 0, 1]);
 const CLIENT_MAC: MacAddr = MacAddr([2, 0, 0, 0, 0, 9]);
 
 /// The pieces, and what a round of each is.
-const PIECES: [(&str, &str); 10] = [
+const PIECES: [(&str, &str); 11] = [
     ("parse-v4", "wire::parse of a 60-byte UDP frame over IPv4"),
     ("parse-v6", "the same over IPv6"),
+    (
+        "group-v4",
+        "a frame of a group of eight to its tuple, with AVX2 if there is",
+    ),
     ("find-hit", "Tables::find4 among 64 tuples, claimed"),
     ("find-miss", "the same, not claimed"),
     ("classify-hit", "classify, IPv4, claimed"),
@@ -228,6 +233,7 @@ fn run(piece: &str, rounds: u32) {
                 ));
             }
         }
+        "group-v4" => in_groups(frames, rounds),
         "find-hit" => lab.find(1000, rounds),
         "find-miss" => lab.find(5000, rounds),
         "classify-hit" | "classify-v6" => lab.classify(frames, rounds),
@@ -254,6 +260,39 @@ fn run(piece: &str, rounds: u32) {
             }
         }
         _ => eprintln!("micro: no piece {piece:?}"),
+    }
+}
+
+struct Judge<'a>(&'a mut [GroupV4]);
+
+impl Kernel for Judge<'_> {
+    #[inline(always)]
+    fn run(self) {
+        for group in self.0 {
+            group.judge(MAC);
+        }
+    }
+}
+
+/// As a worker does it with a burst.
+fn in_groups(frames: &[Vec<u8>], rounds: u32) {
+    const BURST: usize = 64;
+    let cpu = Cpu::supported().pop();
+    let mut groups = [GroupV4::default(); BURST / LANES];
+    for _ in 0..rounds as usize / BURST {
+        for (group, frames) in groups.iter_mut().zip(black_box(frames).chunks(LANES)) {
+            for (lane, frame) in (0..LANES).zip(frames) {
+                group.load(lane, frame);
+            }
+        }
+        if let Some(cpu) = cpu {
+            cpu.run(Judge(&mut groups));
+        }
+        for group in &groups {
+            for lane in 0..LANES {
+                black_box(group.tuple(lane));
+            }
+        }
     }
 }
 

@@ -2,6 +2,7 @@
 //! rings: for tests of the data path with no root and no hugepages.
 
 pub mod frames;
+pub mod groups;
 pub mod io;
 pub mod judge;
 pub mod model;

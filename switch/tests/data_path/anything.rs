@@ -11,6 +11,7 @@ use switch::trace::{MAX_NOTES, Note, Notes};
 use switch::verdict::{DROP_REASONS, Verdict};
 use wire::{Body, Origin, Vlan};
 
+use crate::common::groups;
 use crate::common::recipe::{Way, frame, subject};
 use crate::common::{Bench, SEED, nics};
 
@@ -58,6 +59,7 @@ proptest! {
                 prop_assert!(is_same, "{:?}", parsed);
             }
         }
+        groups::check(&frame);
         for slot in 2..6 {
             let mut notes = Notes::default();
             let checked = egress::check(&frame, nic, slot, &tables, &mut notes);
