@@ -53,6 +53,9 @@ pub struct Vport {
     /// Packets in the `rx` ring that the stack is shown at once, so that it does not start when the
     /// ring is full.
     show_at: u32,
+    /// Why it gets no more packets until it is next shown some: a stack that does not keep up costs a
+    /// look at its rings once in a turn, and not for each packet.
+    denied: Option<DropReason>,
     /// Questions to neighbours that have not been answered yet.
     questions: u8,
     /// The other end.
@@ -117,6 +120,7 @@ impl Vport {
             fill: rings.fill,
             fill_level: limits.fill_level,
             show_at,
+            denied: None,
             questions: 0,
             peer,
         };
@@ -139,6 +143,7 @@ impl Vport {
     /// Puts it out of service: nothing more is read from its rings or written to them.
     pub fn shut(&mut self) {
         self.shut = true;
+        self.denied = Some(DropReason::VportShut);
         self.grant();
     }
 
@@ -217,8 +222,8 @@ impl Vport {
     /// back if it must.
     #[cold]
     fn make_room<I: Io>(&mut self, io: &mut I, freed: &mut Bufs<I::Buf>) -> Result<(), Unstaged> {
-        if self.shut {
-            return Err(Unstaged::Full(DropReason::VportShut));
+        if let Some(reason) = self.denied {
+            return Err(Unstaged::Full(reason));
         }
         if self.rx.unpublished() >= self.show_at {
             self.publish();
@@ -232,12 +237,12 @@ impl Vport {
             return Err(Unstaged::Corrupt);
         }
         if self.held >= self.quota {
-            return Err(Unstaged::Full(DropReason::Quota));
+            self.denied = Some(DropReason::Quota);
+        } else if self.rx.room() == 0 {
+            self.denied = Some(DropReason::RingFull);
         }
-        if self.rx.room() == 0 {
-            return Err(Unstaged::Full(DropReason::RingFull));
-        }
-        Ok(())
+        self.denied
+            .map_or(Ok(()), |reason| Err(Unstaged::Full(reason)))
     }
 
     /// Shows the stack what was staged. True if it has been shown so much that its `free` ring is worth a
@@ -245,6 +250,9 @@ impl Vport {
     #[inline]
     pub fn show(&mut self) -> bool {
         self.touched = false;
+        if !self.shut {
+            self.denied = None;
+        }
         self.publish();
         if let Peer::Host { waker, .. } = &self.peer {
             waker.wake();
