@@ -16,7 +16,7 @@ use crate::traffic;
 /// stays in the CPU's cache.
 pub const TUNING: &str = "--poll --fill 1 --txd 64";
 /// Fewest and most buffers for a vport, and entries of its rings; see [`quota`].
-const QUOTAS: [u32; 2] = [256, 2048];
+const QUOTAS: [u32; 2] = [64, 2048];
 /// Buffers for all vports together, if each then has no fewer than the least.
 const SHARED: u32 = 16_384;
 /// Buffers beside quotas and the device's: queues, caches, hands; and as much again.

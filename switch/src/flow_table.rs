@@ -38,7 +38,8 @@ impl Seed {
     }
 }
 
-/// There is no room in either bucket of a key. With the table at most half full, as
+/// There are as many keys as the table was made for; or there is no room in either bucket of a key, nor
+/// in the other bucket of any key that is there. With at most 4 of 7 slots in use, as
 /// [`FlowTable::new`] sizes it, that is improbable beyond meeting it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Full;
@@ -192,23 +193,56 @@ impl<K: Key, V: Copy + Default> FlowTable<K, V> {
         let (first, second) = (home.first(self.mask()), home.second(self.mask()));
         let stays = used(first) < CROWDED || used(first) <= used(second);
         let at = if stays { first } else { second };
-        let free = zero_tags(self.buckets[at]);
-        if free == 0 || self.len == self.capacity {
+        let is_full = zero_tags(self.buckets[at]) == 0;
+        if self.len == self.capacity || (is_full && !self.make_way(at)) {
             return Err(Full);
         }
         if !stays {
             self.send_elsewhere(first);
         }
+        let free = zero_tags(self.buckets[at]);
         self.buckets[at] |= u64::from(home.tag()) << (lowest(free) * 8);
         self.slots[at * SLOTS + lowest(free)] = Slot { key, value };
         self.len += 1;
         Ok(None)
     }
 
+    /// Moves one key of a full bucket to its other one. False if those are full as well.
+    #[cold]
+    fn make_way(&mut self, at: usize) -> bool {
+        for slot in at * SLOTS..at * SLOTS + WAYS as usize {
+            let entry = self.slots[slot];
+            let home = self.home(&entry.key);
+            let (first, second) = (home.first(self.mask()), home.second(self.mask()));
+            let other = if first == at { second } else { first };
+            let free = zero_tags(self.buckets[other]);
+            if free == 0 {
+                continue;
+            }
+            self.slots[other * SLOTS + lowest(free)] = entry;
+            self.buckets[other] |= u64::from(home.tag()) << (lowest(free) * 8);
+            self.buckets[at] &= !(0xff << (slot % SLOTS * 8));
+            if other == second {
+                self.send_elsewhere(first);
+            } else {
+                self.come_home(first);
+            }
+            return true;
+        }
+        false
+    }
+
     /// Notes that a key of this bucket is in its second one. Beyond 255 the note stays for good.
     fn send_elsewhere(&mut self, at: usize) {
         if self.buckets[at] >> ELSEWHERE < 0xff {
             self.buckets[at] += 1 << ELSEWHERE;
+        }
+    }
+
+    /// The opposite.
+    fn come_home(&mut self, at: usize) {
+        if self.buckets[at] >> ELSEWHERE < 0xff {
+            self.buckets[at] -= 1 << ELSEWHERE;
         }
     }
 
@@ -219,8 +253,8 @@ impl<K: Key, V: Copy + Default> FlowTable<K, V> {
         let at = slot / SLOTS;
         self.buckets[at] &= !(0xff << (slot % SLOTS * 8));
         let first = home.first(self.mask());
-        if at != first && self.buckets[first] >> ELSEWHERE < 0xff {
-            self.buckets[first] -= 1 << ELSEWHERE;
+        if at != first {
+            self.come_home(first);
         }
         self.len -= 1;
         Some(self.slots[slot].value)
@@ -281,6 +315,30 @@ mod tests {
                     prop_assert_eq!(table.get(&key), model.get(&key).copied());
                 }
             }
+        }
+    }
+
+    /// Four keys to a bucket of seven: some buckets overflow, and keys have to make way.
+    #[test]
+    fn is_as_good_as_its_word_when_it_is_full() {
+        const KEYS: u64 = 1 << 18;
+        for seed in 1..6u64 {
+            let word = |n: u64| {
+                (seed + n)
+                    .wrapping_mul(0x9e37_79b9_7f4a_7c15)
+                    .rotate_left(23)
+            };
+            #[allow(clippy::cast_possible_truncation)] // 2^18
+            let mut table = FlowTable::new(KEYS as u32, Seed([word(0), word(7)]));
+            for key in 0..KEYS {
+                assert_eq!(table.insert(key, key), Ok(None), "seed {seed}, key {key}");
+            }
+            assert!((0..KEYS).all(|key| table.get(&key) == Some(key)));
+            assert_eq!(table.get(&KEYS), None);
+            for key in 0..KEYS {
+                assert_eq!(table.remove(&key), Some(key));
+            }
+            assert!(table.buckets.iter().all(|bucket| *bucket == 0));
         }
     }
 

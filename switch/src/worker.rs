@@ -1,4 +1,5 @@
-//! The data path. One worker runs on one lcore, and this file is what it does, top to bottom:
+//! The data path. One worker runs on one lcore, and this is what it does, top to bottom; from the vports
+//! on in `worker/send.rs`:
 //!
 //! ```text
 //! round:  NIC  --rx_burst--> classify --> a vport's rx ring, the host's, or a drop
@@ -17,17 +18,19 @@ use wire::{GroupV4, LANES, MacAddr, Origin};
 
 use crate::classify::{Arrival, conclude};
 use crate::command::{Command, Event};
-use crate::egress::{self, Permit, Towards};
-use crate::io::{BURST, Buf, Bufs, Io};
+use crate::io::{BURST, Buf, Io};
 use crate::key::Connection4;
 use crate::quick::{self, Quick};
 use crate::stages::Stage;
 use crate::verdict::{DropReason, HostReason, Verdict};
-use crate::vport::{Peer, Sent, Unstaged, Vport};
+use crate::vport::{Unstaged, Vport};
 
 /// Bursts of one NIC in a round, if it has that many waiting; and after which a stack has been shown
 /// what has come for it.
 const BURSTS: usize = 16;
+/// The same of bursts with more than [`FEW_BYTES`].
+const BURSTS_OF_MANY: usize = 4;
+const FEW_BYTES: u64 = 16 << 10;
 /// Rounds from one vport's turn in [`Worker::sweep`] to the next vport's, if they are busy ones.
 const SWEEP_ROUNDS: u64 = 64;
 
@@ -35,6 +38,7 @@ mod fate;
 mod fragment;
 mod local;
 mod obey;
+mod send;
 mod state;
 
 use state::Hand;
@@ -103,7 +107,7 @@ impl<I: Io> Worker<I> {
                 self.publish();
                 break;
             }
-            self.publish_some();
+            self.publish_some(hand.bytes);
         }
         self.stages.lap(Stage::Publish);
         received > 0
@@ -119,7 +123,7 @@ impl<I: Io> Worker<I> {
             return 0;
         }
         self.stages.packets(received);
-        let bytes = self.begin(nic, hand);
+        hand.bytes = self.begin(nic, hand);
         self.stages.lap(Stage::Begin);
         self.look_up(hand);
         self.stages.lap(Stage::LookUp);
@@ -127,7 +131,7 @@ impl<I: Io> Worker<I> {
         self.stages.lap(Stage::DealOut);
         let counters = &mut self.nics[nic].counters;
         counters.rx_packets += received as u64;
-        counters.rx_bytes += bytes;
+        counters.rx_bytes += hand.bytes;
         received
     }
 
@@ -201,21 +205,22 @@ impl<I: Io> Worker<I> {
         let mut others = 0;
         let received = hand.burst.len();
         for (buf, quick) in hand.burst.drain(..).zip(&hand.quick) {
-            let verdict = *quick;
             if let Quick::Claimed {
                 slot,
                 verify: false,
-            } = verdict
+            } = *quick
             {
                 let checksum = buf.l4_checksum() == Checksum::Good;
-                if let Err((buf, reason)) = self.stage(port, slot, checksum, buf) {
-                    others += 1;
-                    self.drop_for_vport(nic, slot, reason, buf);
-                }
+                let Err((buf, reason)) = self.stage(port, slot, checksum, buf) else {
+                    continue;
+                };
+                self.drop_for_vport(nic, slot, reason, buf);
+            } else if *quick == Quick::Unclaimed {
+                self.deliver_to_host(nic, HostReason::Unclaimed, buf);
             } else {
-                others += 1;
-                self.receive_uncommon(nic, verdict, buf);
+                self.receive_uncommon(nic, *quick, buf);
             }
+            others += 1;
         }
         self.nics[nic].counters.to_vports += (received - others) as u64;
     }
@@ -242,10 +247,16 @@ impl<I: Io> Worker<I> {
     /// While there is more to receive, stacks are shown what has come for them in turns: each once in
     /// [`BURSTS`] bursts, so that it is worth the cache lines that both cores need for it, and a few
     /// after each burst, so that buffers come back as evenly as they go, and the CPU has them in its
-    /// cache when they are used again.
-    fn publish_some(&mut self) {
+    /// cache when they are used again; of long frames, it has few.
+    fn publish_some(&mut self, burst_bytes: u64) {
         self.collect();
-        for _ in 0..self.touched.len().div_ceil(BURSTS) {
+        let waiting = self.touched.len();
+        let due = if burst_bytes <= FEW_BYTES {
+            waiting.div_ceil(BURSTS)
+        } else {
+            waiting.div_ceil(BURSTS_OF_MANY)
+        };
+        for _ in 0..due {
             self.show_next();
         }
     }
@@ -345,183 +356,6 @@ impl<I: Io> Worker<I> {
             self.io.free(&mut self.freed);
         }
         self.freed.push(buf);
-    }
-
-    // ---- from the vports ----
-
-    /// A burst of each vport that rang, and then, in turns, of those that have more: as many in all as
-    /// the NIC may bring in a round, so that an echo keeps up.
-    fn serve_vports(&mut self, hand: &mut Hand<I::Buf>) -> bool {
-        let mut worked = false;
-        for word in 0..self.pending.len() {
-            let rang = self.doorbells.answer(word) | std::mem::take(&mut self.pending[word]);
-            worked |= self.serve_each(word, rang, hand) > 0;
-        }
-        let mut left = BURSTS;
-        while left > 0 {
-            let before = left;
-            for word in 0..self.pending.len() {
-                let more = std::mem::take(&mut self.pending[word]);
-                left = left.saturating_sub(self.serve_each(word, more, hand));
-            }
-            if left == before {
-                break;
-            }
-        }
-        if worked {
-            self.publish();
-        }
-        worked
-    }
-
-    /// Serves these vports of a word of doorbells; tells how many had something to send.
-    fn serve_each(&mut self, word: usize, mut vports: u64, hand: &mut Hand<I::Buf>) -> usize {
-        let mut served = 0;
-        while vports != 0 {
-            let bit = vports.trailing_zeros() as usize;
-            vports &= vports - 1;
-            served += usize::from(self.serve(word * 64 + bit, &mut hand.sent));
-        }
-        served
-    }
-
-    /// Takes back what stacks gave up without ringing: one vport's turn, so that idle ones cost
-    /// nothing, and yet none keeps for long what it no longer has.
-    fn sweep(&mut self) {
-        self.swept = if self.swept + 1 < self.vports.len() {
-            self.swept + 1
-        } else {
-            0
-        };
-        if let Some(vport) = &mut self.vports[self.swept]
-            && !vport.is_shut()
-            && vport.replenish(&mut self.io, &mut self.freed).is_err()
-        {
-            shut(vport, &self.channels.events);
-        }
-    }
-
-    /// Sends what a vport has put into its `tx` ring, a burst at most, and refills it.
-    fn serve(&mut self, slot: usize, sent: &mut Bufs<Sent<I::Buf>>) -> bool {
-        let Some(Some(vport)) = self.vports.get_mut(slot) else {
-            return false;
-        };
-        if vport.is_shut() {
-            return false;
-        }
-        let served = vport
-            .take_sent(&mut self.io, sent, &mut self.freed)
-            .and_then(|more| Ok((more, vport.replenish(&mut self.io, &mut self.freed)?)));
-        match served {
-            Ok((false, true)) => {}
-            Ok(_) => self.pending[slot / 64] |= 1 << (slot % 64),
-            Err(_) => shut(vport, &self.channels.events),
-        }
-        let worked = !sent.is_empty();
-        for sent in sent.drain(..) {
-            self.send(slot, sent);
-        }
-        worked
-    }
-
-    #[inline]
-    fn send(&mut self, slot: usize, mut sent: Sent<I::Buf>) {
-        let (nic, permit) = match self.permit(slot, &mut sent) {
-            Ok(permitted) => permitted,
-            Err(reason) => return self.drop_sent(slot, reason, sent.buf),
-        };
-        if permit == Permit::Question
-            && let Some(vport) = &mut self.vports[slot]
-        {
-            vport.asked();
-        }
-        match egress::towards(sent.buf.frame(), &self.nics[nic].nic) {
-            Towards::Wire => {}
-            Towards::Both => self.copy_locally(slot, nic, sent.buf.frame()),
-            Towards::Local => return self.switch_locally(slot, nic, sent.buf),
-        }
-        self.queue(slot, nic, sent.buf);
-    }
-
-    /// Whether a vport may send a packet, and through which NIC. What the host's kernel sends is
-    /// checked for its length only.
-    #[inline]
-    fn permit(
-        &mut self,
-        slot: usize,
-        sent: &mut Sent<I::Buf>,
-    ) -> Result<(usize, Permit), DropReason> {
-        let vport = self.vports[slot].as_ref().ok_or(DropReason::VportShut)?;
-        let (nic, permit) = match &vport.peer {
-            Peer::Host { nic, .. } => {
-                let nic = *nic;
-                self.note_host_fragment(nic, sent.buf.frame());
-                (nic, Permit::Packet)
-            }
-            Peer::Stack => {
-                let at = self.nics.iter().position(|state| state.nic.id == sent.nic);
-                let at = at.ok_or(DropReason::TxPort)?;
-                if sent.fill_checksum {
-                    local::fill_checksum(sent.buf.frame_mut());
-                }
-                let (frame, nic) = (sent.buf.frame(), &self.nics[at].nic);
-                let permit = egress::check(frame, nic, vport.slot, &self.tables, &mut ())?;
-                (at, permit)
-            }
-        };
-        if !egress::fits(sent.buf.frame(), self.nics[nic].max_frame) {
-            return Err(DropReason::TxBounds);
-        }
-        if let Permit::Fragment(fragment, vlan) = &permit {
-            self.permit_fragment(slot, nic, fragment, *vlan)?;
-        }
-        Ok((nic, permit))
-    }
-
-    #[inline]
-    fn queue(&mut self, slot: usize, nic: usize, buf: I::Buf) {
-        let fit = |number| u16::try_from(number).unwrap_or(u16::MAX);
-        let from = (fit(slot), fit(buf.frame().len()));
-        if self.nics[nic].tx.is_full() {
-            self.flush(nic);
-        }
-        self.nics[nic].tx.push(buf);
-        self.nics[nic].tx_from.push(from);
-    }
-
-    #[cold]
-    fn drop_sent(&mut self, slot: usize, reason: DropReason, buf: I::Buf) {
-        if let Some(vport) = &mut self.vports[slot] {
-            vport.drop_sent(reason);
-        }
-        self.discard(buf);
-    }
-
-    /// Hands what has collected for a NIC to it, and counts what it took.
-    fn flush(&mut self, nic: usize) {
-        let state = &mut self.nics[nic];
-        if state.tx.is_empty() {
-            return;
-        }
-        let taken = self.io.tx_burst(nic, &mut state.tx);
-        for (at, (slot, len)) in state.tx_from.drain(..).enumerate() {
-            let sent = at < taken;
-            if sent {
-                state.counters.tx_packets += 1;
-                state.counters.tx_bytes += u64::from(len);
-            } else {
-                state.counters.tx_full += 1;
-            }
-            if let Some(vport) = &mut self.vports[usize::from(slot)] {
-                let counter = if sent {
-                    &mut vport.counters.tx_wire
-                } else {
-                    &mut vport.counters.tx_full
-                };
-                *counter += 1;
-            }
-        }
-        self.io.free(&mut state.tx);
     }
 }
 

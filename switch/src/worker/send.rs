@@ -1,0 +1,186 @@
+//! The other half of the data path, from the vports: what stacks and the host send, through the egress
+//! check, to a NIC or to another vport.
+
+use super::state::Hand;
+use super::{BURSTS, Worker, local, shut};
+use crate::egress::{self, Permit, Towards};
+use crate::io::{Buf, Bufs, Io};
+use crate::verdict::DropReason;
+use crate::vport::{Peer, Sent};
+
+impl<I: Io> Worker<I> {
+    /// A burst of each vport that rang, and then, in turns, of those that have more: as many in all as
+    /// the NIC may bring in a round, so that an echo keeps up.
+    pub(super) fn serve_vports(&mut self, hand: &mut Hand<I::Buf>) -> bool {
+        let mut worked = false;
+        for word in 0..self.pending.len() {
+            let rang = self.doorbells.answer(word) | std::mem::take(&mut self.pending[word]);
+            worked |= self.serve_each(word, rang, hand) > 0;
+        }
+        let mut left = BURSTS;
+        while left > 0 {
+            let before = left;
+            for word in 0..self.pending.len() {
+                let more = std::mem::take(&mut self.pending[word]);
+                left = left.saturating_sub(self.serve_each(word, more, hand));
+            }
+            if left == before {
+                break;
+            }
+        }
+        if worked {
+            self.publish();
+        }
+        worked
+    }
+
+    /// Serves these vports of a word of doorbells; tells how many had something to send.
+    fn serve_each(&mut self, word: usize, mut vports: u64, hand: &mut Hand<I::Buf>) -> usize {
+        let mut served = 0;
+        while vports != 0 {
+            let bit = vports.trailing_zeros() as usize;
+            vports &= vports - 1;
+            served += usize::from(self.serve(word * 64 + bit, &mut hand.sent));
+        }
+        served
+    }
+
+    /// Takes back what stacks gave up without ringing: one vport's turn, so that idle ones cost
+    /// nothing, and yet none keeps for long what it no longer has.
+    pub(super) fn sweep(&mut self) {
+        self.swept = if self.swept + 1 < self.vports.len() {
+            self.swept + 1
+        } else {
+            0
+        };
+        if let Some(vport) = &mut self.vports[self.swept]
+            && !vport.is_shut()
+            && vport.replenish(&mut self.io, &mut self.freed).is_err()
+        {
+            shut(vport, &self.channels.events);
+        }
+    }
+
+    /// Sends what a vport has put into its `tx` ring, a burst at most, and refills it.
+    fn serve(&mut self, slot: usize, sent: &mut Bufs<Sent<I::Buf>>) -> bool {
+        let Some(Some(vport)) = self.vports.get_mut(slot) else {
+            return false;
+        };
+        if vport.is_shut() {
+            return false;
+        }
+        let served = vport
+            .take_sent(&mut self.io, sent, &mut self.freed)
+            .and_then(|more| Ok((more, vport.replenish(&mut self.io, &mut self.freed)?)));
+        match served {
+            Ok((false, true)) => {}
+            Ok(_) => self.pending[slot / 64] |= 1 << (slot % 64),
+            Err(_) => shut(vport, &self.channels.events),
+        }
+        let worked = !sent.is_empty();
+        for sent in sent.drain(..) {
+            self.send(slot, sent);
+        }
+        worked
+    }
+
+    #[inline]
+    fn send(&mut self, slot: usize, mut sent: Sent<I::Buf>) {
+        let (nic, permit) = match self.permit(slot, &mut sent) {
+            Ok(permitted) => permitted,
+            Err(reason) => return self.drop_sent(slot, reason, sent.buf),
+        };
+        if permit == Permit::Question
+            && let Some(vport) = &mut self.vports[slot]
+        {
+            vport.asked();
+        }
+        match egress::towards(sent.buf.frame(), &self.nics[nic].nic) {
+            Towards::Wire => {}
+            Towards::Both => self.copy_locally(slot, nic, sent.buf.frame()),
+            Towards::Local => return self.switch_locally(slot, nic, sent.buf),
+        }
+        self.queue(slot, nic, sent.buf);
+    }
+
+    /// Whether a vport may send a packet, and through which NIC. What the host's kernel sends is
+    /// checked for its length only.
+    #[inline]
+    fn permit(
+        &mut self,
+        slot: usize,
+        sent: &mut Sent<I::Buf>,
+    ) -> Result<(usize, Permit), DropReason> {
+        let vport = self.vports[slot].as_ref().ok_or(DropReason::VportShut)?;
+        let (nic, permit) = match &vport.peer {
+            Peer::Host { nic, .. } => {
+                let nic = *nic;
+                self.note_host_fragment(nic, sent.buf.frame());
+                (nic, Permit::Packet)
+            }
+            Peer::Stack => {
+                let at = self.nics.iter().position(|state| state.nic.id == sent.nic);
+                let at = at.ok_or(DropReason::TxPort)?;
+                if sent.fill_checksum {
+                    local::fill_checksum(sent.buf.frame_mut());
+                }
+                let (frame, nic) = (sent.buf.frame(), &self.nics[at].nic);
+                let permit = egress::check(frame, nic, vport.slot, &self.tables, &mut ())?;
+                (at, permit)
+            }
+        };
+        if !egress::fits(sent.buf.frame(), self.nics[nic].max_frame) {
+            return Err(DropReason::TxBounds);
+        }
+        if let Permit::Fragment(fragment, vlan) = &permit {
+            self.permit_fragment(slot, nic, fragment, *vlan)?;
+        }
+        Ok((nic, permit))
+    }
+
+    #[inline]
+    fn queue(&mut self, slot: usize, nic: usize, buf: I::Buf) {
+        let fit = |number| u16::try_from(number).unwrap_or(u16::MAX);
+        let from = (fit(slot), fit(buf.frame().len()));
+        if self.nics[nic].tx.is_full() {
+            self.flush(nic);
+        }
+        self.nics[nic].tx.push(buf);
+        self.nics[nic].tx_from.push(from);
+    }
+
+    #[cold]
+    pub(super) fn drop_sent(&mut self, slot: usize, reason: DropReason, buf: I::Buf) {
+        if let Some(vport) = &mut self.vports[slot] {
+            vport.drop_sent(reason);
+        }
+        self.discard(buf);
+    }
+
+    /// Hands what has collected for a NIC to it, and counts what it took.
+    pub(super) fn flush(&mut self, nic: usize) {
+        let state = &mut self.nics[nic];
+        if state.tx.is_empty() {
+            return;
+        }
+        let taken = self.io.tx_burst(nic, &mut state.tx);
+        for (at, (slot, len)) in state.tx_from.drain(..).enumerate() {
+            let sent = at < taken;
+            if sent {
+                state.counters.tx_packets += 1;
+                state.counters.tx_bytes += u64::from(len);
+            } else {
+                state.counters.tx_full += 1;
+            }
+            if let Some(vport) = &mut self.vports[usize::from(slot)] {
+                let counter = if sent {
+                    &mut vport.counters.tx_wire
+                } else {
+                    &mut vport.counters.tx_full
+                };
+                *counter += 1;
+            }
+        }
+        self.io.free(&mut state.tx);
+    }
+}
