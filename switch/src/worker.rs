@@ -28,9 +28,6 @@ use crate::vport::{Unstaged, Vport};
 /// Bursts of one NIC in a round, if it has that many waiting; and after which a stack has been shown
 /// what has come for it.
 const BURSTS: usize = 16;
-/// The same of bursts with more than [`FEW_BYTES`].
-const BURSTS_OF_MANY: usize = 4;
-const FEW_BYTES: u64 = 16 << 10;
 /// Rounds from one vport's turn in [`Worker::sweep`] to the next vport's, if they are busy ones.
 const SWEEP_ROUNDS: u64 = 64;
 
@@ -107,7 +104,7 @@ impl<I: Io> Worker<I> {
                 self.publish();
                 break;
             }
-            self.publish_some(hand.bytes);
+            self.publish_some();
         }
         self.stages.lap(Stage::Publish);
         received > 0
@@ -123,7 +120,7 @@ impl<I: Io> Worker<I> {
             return 0;
         }
         self.stages.packets(received);
-        hand.bytes = self.begin(nic, hand);
+        let bytes = self.begin(nic, hand);
         self.stages.lap(Stage::Begin);
         self.look_up(hand);
         self.stages.lap(Stage::LookUp);
@@ -131,7 +128,7 @@ impl<I: Io> Worker<I> {
         self.stages.lap(Stage::DealOut);
         let counters = &mut self.nics[nic].counters;
         counters.rx_packets += received as u64;
-        counters.rx_bytes += hand.bytes;
+        counters.rx_bytes += bytes;
         received
     }
 
@@ -247,16 +244,10 @@ impl<I: Io> Worker<I> {
     /// While there is more to receive, stacks are shown what has come for them in turns: each once in
     /// [`BURSTS`] bursts, so that it is worth the cache lines that both cores need for it, and a few
     /// after each burst, so that buffers come back as evenly as they go, and the CPU has them in its
-    /// cache when they are used again; of long frames, it has few.
-    fn publish_some(&mut self, burst_bytes: u64) {
+    /// cache when they are used again.
+    fn publish_some(&mut self) {
         self.collect();
-        let waiting = self.touched.len();
-        let due = if burst_bytes <= FEW_BYTES {
-            waiting.div_ceil(BURSTS)
-        } else {
-            waiting.div_ceil(BURSTS_OF_MANY)
-        };
-        for _ in 0..due {
+        for _ in 0..self.touched.len().div_ceil(BURSTS) {
             self.show_next();
         }
     }

@@ -164,23 +164,23 @@ impl<I: Io> Worker<I> {
             return;
         }
         let taken = self.io.tx_burst(nic, &mut state.tx);
-        for (at, (slot, len)) in state.tx_from.drain(..).enumerate() {
-            let sent = at < taken;
-            if sent {
-                state.counters.tx_packets += 1;
-                state.counters.tx_bytes += u64::from(len);
-            } else {
-                state.counters.tx_full += 1;
-            }
-            if let Some(vport) = &mut self.vports[usize::from(slot)] {
-                let counter = if sent {
-                    &mut vport.counters.tx_wire
-                } else {
-                    &mut vport.counters.tx_full
-                };
-                *counter += 1;
+        let (sent, refused) = state.tx_from.split_at(taken);
+        let bytes: u64 = sent.iter().map(|(_, len)| u64::from(*len)).sum();
+        state.counters.tx_packets += sent.len() as u64;
+        state.counters.tx_bytes += bytes;
+        state.counters.tx_full += refused.len() as u64;
+        // Vports send in bursts, so these runs are long.
+        for run in sent.chunk_by(|one, next| one.0 == next.0) {
+            if let Some(vport) = &mut self.vports[usize::from(run[0].0)] {
+                vport.counters.tx_wire += run.len() as u64;
             }
         }
+        for (slot, _) in refused {
+            if let Some(vport) = &mut self.vports[usize::from(*slot)] {
+                vport.counters.tx_full += 1;
+            }
+        }
+        state.tx_from.clear();
         self.io.free(&mut state.tx);
     }
 }

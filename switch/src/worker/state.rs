@@ -44,8 +44,6 @@ pub(super) struct Hand<B> {
     pub(super) homes: [Home; BURST],
     /// Of each packet in `burst`: what the short cut says.
     pub(super) quick: [Quick; BURST],
-    /// In all of `burst`.
-    pub(super) bytes: u64,
     /// To be sent.
     pub(super) sent: Bufs<Sent<B>>,
 }
@@ -57,7 +55,6 @@ impl<B> Default for Hand<B> {
             groups: Default::default(),
             homes: [Home::default(); BURST],
             quick: [Quick::Uncommon; BURST],
-            bytes: 0,
             sent: Bufs::new(),
         }
     }
