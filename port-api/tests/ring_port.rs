@@ -52,7 +52,9 @@ fn packets_come_from_all_workers_and_go_back_to_theirs() {
     sides[0].rx.push(&[desc(1, 60), desc(2, 61)]).unwrap();
     sides[1].rx.push(&[desc(3, 62)]).unwrap();
     let mut burst = Burst::new();
+    assert!(port.poll());
     assert_eq!(port.rx_burst(&mut burst), 3);
+    assert!(!port.poll());
     let lens: Vec<_> = burst
         .iter()
         .map(|packet| (packet.worker(), packet.data().len()))

@@ -53,8 +53,7 @@ struct Raw<T: Entry> {
     mask: u32,
 }
 
-/// Cache lines that a producer asks for ahead of the one that it writes: as many as it fills while one
-/// comes from another core.
+/// Cache lines that a producer asks for ahead of the one that it writes, which another core may have.
 const LINES_AHEAD: u32 = 2;
 
 impl<T: Entry> Raw<T> {
@@ -254,7 +253,8 @@ impl<T: Entry> Consumer<T> {
         }
     }
 
-    /// Asks the CPU for the producer's cursor and for the next entry, before [`refresh`](Self::refresh).
+    /// Asks the CPU for the producer's cursor and for the next entry, before [`refresh`](Self::refresh): for
+    /// when entries are expected, as that takes the line from a producer which still writes it.
     #[inline]
     pub fn prefetch(&self) {
         prefetch_read(&raw const self.raw.header().producer);

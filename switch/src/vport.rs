@@ -62,7 +62,7 @@ pub struct Vport {
     pub peer: Peer,
 }
 
-/// Packets for a vport after which its `free` ring is worth a look: two cache lines of it.
+/// Packets for a vport after which its `free` ring is worth a look: half a cache line of it.
 const DRAIN_AFTER: u32 = 8;
 
 /// The part of an `rx` ring, one in so many, whose packets don't wait for the end of the round.
