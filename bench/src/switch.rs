@@ -1,6 +1,7 @@
 //! multistack, started and asked.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use port_api::Client;
 use port_api::protocol::{PortRow, PortStats, Reply, Request, VportStats};
@@ -163,6 +164,17 @@ impl Switch {
     /// The counters of the one port.
     pub fn port(&self) -> Result<PortStats, Error> {
         counters::port(&self.client)
+    }
+
+    /// The port's counters before and after what is done, and the time between.
+    pub fn over(
+        &self,
+        work: impl FnOnce() -> Result<(), Error>,
+    ) -> Result<(PortStats, PortStats, Duration), Error> {
+        let (before, start) = counters::timed(|| self.port())?;
+        work()?;
+        let (after, end) = counters::timed(|| self.port())?;
+        Ok((before, after, end - start))
     }
 
     /// The counters of all vports.

@@ -24,6 +24,13 @@ pub enum Peer {
     },
 }
 
+impl Peer {
+    /// Whether what it sends is checked against claims.
+    pub const fn is_stack(&self) -> bool {
+        matches!(self, Self::Stack)
+    }
+}
+
 /// One worker's part of a vport. What each packet touches is on its first cache line, and in its first
 /// counters.
 #[repr(C, align(64))]
@@ -83,12 +90,20 @@ pub const fn owner_of(slot: u16) -> NonZeroU16 {
 
 /// A packet that a stack wants to send.
 pub struct Sent<B> {
-    /// The packet.
+    /// The packet, once it is [`place`](Self::place)d.
     pub buf: B,
-    /// The NIC port that the stack names.
-    pub nic: u8,
-    /// The layer 4 checksum is left to the switch.
-    pub fill_checksum: bool,
+    /// What the stack says of it.
+    pub desc: Desc,
+    /// It is where the stack says.
+    pub in_bounds: bool,
+}
+
+impl<B: Buf> Sent<B> {
+    /// Has the buffer hold what the stack says it does, if that is within its bounds.
+    #[inline(always)]
+    pub fn place(&mut self) {
+        self.in_bounds = self.buf.set_frame(self.desc.offset, self.desc.len);
+    }
 }
 
 /// Limits of a vport, per worker.
@@ -280,7 +295,8 @@ impl Vport {
         self.counters.rx_bytes -= len as u64;
     }
 
-    /// Takes up to a burst of packets that the stack sends: their bounds checked and nothing else. True if more wait.
+    /// Takes up to a burst of packets that the stack sends, unchecked and not yet
+    /// [`place`](Sent::place)d: the CPU fetches them first. True if more wait. `sent` is to be empty.
     ///
     /// # Errors
     /// [`Corrupt`]: the vport is to be shut.
@@ -288,36 +304,32 @@ impl Vport {
         &mut self,
         io: &mut I,
         sent: &mut Bufs<Sent<I::Buf>>,
-        freed: &mut Bufs<I::Buf>,
     ) -> Result<bool, Corrupt> {
         self.tx.refresh()?;
-        if freed.is_full() {
-            io.free(freed);
-        }
-        while !sent.is_full() && !freed.is_full() {
+        let mut bytes = 0;
+        while !sent.is_full() {
             let Some(raw) = self.tx.take() else {
                 break;
             };
             let taken = Desc::unpack(raw)
                 .and_then(|desc| Some((desc, io.take_back(desc.index, self.owner)?)));
-            let Some((desc, mut buf)) = taken else {
+            let Some((desc, buf)) = taken else {
                 self.counters.bad_entries += 1;
                 continue;
             };
-            self.held -= 1;
-            self.counters.tx_packets += 1;
-            self.counters.tx_bytes += u64::from(desc.len);
-            if buf.set_frame(desc.offset, desc.len) {
-                sent.push(Sent {
-                    buf,
-                    nic: desc.port,
-                    fill_checksum: desc.checksum,
-                });
-            } else {
-                self.drop_sent(DropReason::TxBounds);
-                freed.push(buf);
-            }
+            bytes += u64::from(desc.len);
+            sent.push(Sent {
+                buf,
+                desc,
+                in_bounds: false,
+            });
         }
+        // At most a burst.
+        #[allow(clippy::cast_possible_truncation)]
+        let taken = sent.len() as u32;
+        self.held -= taken;
+        self.counters.tx_packets += u64::from(taken);
+        self.counters.tx_bytes += bytes;
         self.tx.release();
         Ok(self.tx.waiting() > 0)
     }

@@ -61,7 +61,7 @@ impl Path for Rings {
 
     fn turn(&mut self) {
         self.sender.vport.tx_burst(&mut self.sender.answers);
-        echo::serve(&mut self.echo, &mut self.burst);
+        echo::serve(&mut self.echo);
     }
 
     fn receive(&mut self, each: &mut dyn FnMut(&[u8])) {

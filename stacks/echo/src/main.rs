@@ -56,6 +56,10 @@ fn serve(vport: &mut Vport) {
             vport.rx_burst(&mut received);
         }
         let worked = !received.is_empty();
+        // All frames at once, before the first one is needed.
+        for packet in &received {
+            packet.prefetch();
+        }
         for mut packet in received.drain(..) {
             if turn_around(packet.data_mut()) {
                 answers.push(packet);

@@ -38,24 +38,27 @@ pub(super) struct NicState<B> {
 pub(super) struct Hand<B> {
     /// Received.
     pub(super) burst: Bufs<B>,
-    /// Of each packet in `burst`: what decides whether it is of the common shape.
+    /// To be sent.
+    pub(super) sent: Bufs<Sent<B>>,
+    /// Of each packet in the one or the other: what decides whether it is of the common shape.
     pub(super) groups: [GroupV4; BURST / LANES],
-    /// Of each packet in `burst`: where to look it up.
+    /// Of each packet: where to look it up.
     pub(super) homes: [Home; BURST],
     /// Of each packet in `burst`: what the short cut says.
     pub(super) quick: [Quick; BURST],
-    /// To be sent.
-    pub(super) sent: Bufs<Sent<B>>,
+    /// Of each packet in `sent`: whether the short cut lets it go out to the wire.
+    pub(super) permitted: [bool; BURST],
 }
 
 impl<B> Default for Hand<B> {
     fn default() -> Self {
         Self {
             burst: Bufs::new(),
+            sent: Bufs::new(),
             groups: Default::default(),
             homes: [Home::default(); BURST],
             quick: [Quick::Uncommon; BURST],
-            sent: Bufs::new(),
+            permitted: [false; BURST],
         }
     }
 }
