@@ -6,6 +6,7 @@ use std::str::FromStr;
 use clap::{ArgAction, Args, Parser};
 use kni_fallback::Cidr;
 use port_api::geometry::{MAX_SLOTS, RING_SIZES};
+use port_api::protocol::Limit;
 use serde::Deserialize;
 
 /// Userspace switch that lets many network stacks share one NIC, on DPDK.
@@ -67,6 +68,32 @@ struct Options {
     /// [default: 128]
     #[arg(long, value_name = "N")]
     fill: Option<u32>,
+
+    /// Buffers that the host's end of a port may hold, per worker: 16 to 65536 [default: as --quota]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(16..=65_536))]
+    host_quota: Option<u32>,
+
+    /// Most that each stack receives per second, in packets, bits of frames without FCS, or both: 500kpps,
+    /// 2.5Gbps, 1Mpps,1Gbps; the rest is dropped. Over all workers [default: none]
+    #[arg(long, value_name = "LIMIT")]
+    rx_limit: Option<Limit>,
+
+    /// Most that each stack sends per second; the rest waits in its tx ring [default: none]
+    #[arg(long, value_name = "LIMIT")]
+    tx_limit: Option<Limit>,
+
+    /// Most that the host receives from each port per second [default: none]
+    #[arg(long, value_name = "LIMIT")]
+    host_rx_limit: Option<Limit>,
+
+    /// Most that the host sends through each port per second [default: none]
+    #[arg(long, value_name = "LIMIT")]
+    host_tx_limit: Option<Limit>,
+
+    /// How much of a limit may be used at once, in milliseconds' worth of it: 1 to 1000; always a packet
+    /// [default: 10]
+    #[arg(long, value_name = "MS", value_parser = clap::value_parser!(u16).range(1..=1000))]
+    limit_burst: Option<u16>,
 
     /// Buffers in all [default: what the ports need and every quota at once]
     #[arg(long, value_name = "N")]
@@ -153,6 +180,18 @@ pub struct Config {
     pub quota: u32,
     /// Empty buffers kept ready per vport and worker.
     pub fill: u32,
+    /// Buffers per host's vport and worker.
+    pub host_quota: u32,
+    /// What a stack receives per second.
+    pub rx_limit: Limit,
+    /// What a stack sends per second.
+    pub tx_limit: Limit,
+    /// What the host receives per second.
+    pub host_rx_limit: Limit,
+    /// What the host sends per second.
+    pub host_tx_limit: Limit,
+    /// How much of a limit may be used at once, in ms.
+    pub limit_burst: u16,
     /// Buffers in all, if not computed.
     pub mbufs: Option<u32>,
     /// RX descriptors.
@@ -205,6 +244,8 @@ impl Config {
             cli.host_addr
         };
         let netdev = cli.host_netdev.or(file.host_netdev);
+        let quota = cli.quota.or(file.quota).unwrap_or(1024);
+        let limit = |cli: Option<Limit>, file: Option<Limit>| cli.or(file).unwrap_or(Limit::NONE);
         let config = Self {
             socket: cli.socket.or(file.socket),
             host_addrs,
@@ -212,7 +253,13 @@ impl Config {
             max_vports: cli.max_vports.or(file.max_vports).unwrap_or(64),
             max_claims: cli.max_claims.or(file.max_claims).unwrap_or(65_536),
             ring_size: cli.ring_size.or(file.ring_size).unwrap_or(512),
-            quota: cli.quota.or(file.quota).unwrap_or(1024),
+            quota,
+            host_quota: cli.host_quota.or(file.host_quota).unwrap_or(quota),
+            rx_limit: limit(cli.rx_limit, file.rx_limit),
+            tx_limit: limit(cli.tx_limit, file.tx_limit),
+            host_rx_limit: limit(cli.host_rx_limit, file.host_rx_limit),
+            host_tx_limit: limit(cli.host_tx_limit, file.host_tx_limit),
+            limit_burst: cli.limit_burst.or(file.limit_burst).unwrap_or(10),
             fill: cli.fill.or(file.fill).unwrap_or(128),
             mbufs: cli.mbufs.or(file.mbufs),
             rxd: cli.rxd.or(file.rxd).unwrap_or(1024),
@@ -235,7 +282,9 @@ impl Config {
         within("max-vports", self.max_vports.into(), 1, 4000)?;
         within("max-claims", self.max_claims, 1, 4_194_304)?;
         within("quota", self.quota, 16, 65_536)?;
-        within("fill", self.fill, 1, self.quota / 2)?;
+        within("host-quota", self.host_quota, 16, 65_536)?;
+        within("fill", self.fill, 1, self.quota.min(self.host_quota) / 2)?;
+        within("limit-burst", self.limit_burst.into(), 1, 1000)?;
         within("rxd", self.rxd.into(), 8, 32_768)?;
         within("txd", self.txd.into(), 8, 32_768)?;
         within("mtu", self.mtu.unwrap_or(1500).into(), 68, 1500)?;

@@ -23,6 +23,7 @@ use crate::workers::{Stuck, Workers};
 
 mod claiming;
 mod lifecycle;
+mod limits;
 mod traces;
 
 /// How often the control thread looks for what workers say unasked.
@@ -245,6 +246,7 @@ impl Control {
                 Ok(Reply::Holder { holder })
             }
             Request::Trace(request) => self.trace(&request),
+            Request::Limit { vport, rx, tx } => Ok(self.limit(at, vport, rx, tx)?),
             Request::Ports => Ok(Reply::Ports {
                 ports: queries::ports(&self.nics),
             }),

@@ -21,6 +21,7 @@ pub mod fragments;
 pub mod holder;
 pub mod io;
 pub mod key;
+pub mod meter;
 pub mod nics;
 pub mod peer;
 pub mod plan;

@@ -68,7 +68,8 @@ pub fn stacks(control: &Control, from: u16) -> Result<Reply, Stuck> {
         .iter()
         .filter_map(|peer| Some((peer, peer.stack.as_ref()?)))
         .filter(|(_, stack)| stack.slot >= from)
-        .map(|(peer, stack)| StackRow {
+        .map(|(peer, stack)| (peer, stack, control.slots.rates(stack.slot)))
+        .map(|(peer, stack, rates)| StackRow {
             slot: stack.slot,
             name: stack.name.clone(),
             pid: peer.pid,
@@ -80,6 +81,8 @@ pub fn stacks(control: &Control, from: u16) -> Result<Reply, Stuck> {
                 None => control.ledger.lent_to(owner_of(stack.slot)),
             },
             quota: control.slots.quota() * workers,
+            rx_limit: rates.rx,
+            tx_limit: rates.tx,
         })
         .collect();
     rows.sort_unstable_by_key(|row| row.slot);
@@ -182,6 +185,7 @@ fn port_stats(nic: &Nic, counters: &NicCounters) -> PortStats {
         copies: counters.copies,
         tx_packets: counters.tx_packets,
         tx_bytes: counters.tx_bytes,
+        tx_waiting: counters.tx_waiting,
         tx_full: counters.tx_full,
         host_refused: nic.host.counters().refused,
         nic_missed: device.imissed,
@@ -206,6 +210,7 @@ fn vport_stats(control: &Control, slot: u16, counters: &VportCounters, held: u32
         tx_bytes: counters.tx_bytes,
         tx_wire: counters.tx_wire,
         tx_local: counters.tx_local,
+        tx_waiting: counters.tx_waiting,
         tx_full: counters.tx_full,
         tx_dropped: by_reason(&counters.tx_dropped),
         bad_entries: counters.bad_entries,

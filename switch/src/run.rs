@@ -99,7 +99,7 @@ pub fn run(eal_args: &[String], config: &Config) -> Result<(), RunError> {
     }
     let hosts = u16::try_from(nics.len()).map_err(|_| setup("too many ports"))?;
     let mut control = Control {
-        slots: Slots::new(region.clone(), hosts, plan.limits),
+        slots: Slots::new(region.clone(), hosts, plan.allowances),
         claims: Claims::new(config.max_claims, seed, own_netns()?, policy),
         listener: socket
             .listener
