@@ -16,6 +16,7 @@ use crate::command::Event;
 use crate::holder::kernel_holder;
 use crate::nics::Nic;
 use crate::peer::Peer;
+use crate::policy::Policy;
 use crate::queries;
 use crate::refusal::Refusal;
 use crate::stacks::{Slots, Stack};
@@ -23,6 +24,7 @@ use crate::workers::{Stuck, Workers};
 
 mod claiming;
 mod lifecycle;
+mod rights;
 mod traces;
 
 /// How often the control thread looks for what workers say unasked.
@@ -49,6 +51,7 @@ pub struct Control {
     pub(crate) workers: Workers,
     pub(crate) slots: Slots,
     pub(crate) claims: Claims,
+    pub(crate) policy: Policy,
     pub(crate) peers: Vec<Peer>,
 }
 
@@ -226,6 +229,7 @@ impl Control {
     }
 
     fn answer(&mut self, at: usize, request: Request, fds: Vec<OwnedFd>) -> Result<Reply, Failure> {
+        self.may_ask(at, &request)?;
         match request {
             Request::Hello { .. } => {
                 Err(Refusal::new(libc::EPROTO, "hello was said before").into())

@@ -7,6 +7,7 @@ use rustix::io::Errno;
 use rustix::net::sockopt::socket_peercred;
 use rustix::process::{PidfdFlags, pidfd_open};
 
+use crate::policy::User;
 use crate::stacks::Stack;
 
 /// One client.
@@ -15,8 +16,8 @@ pub struct Peer {
     pub conn: Option<Connection>,
     /// Its process, as of connecting.
     pub pid: u32,
-    /// Its user, as of connecting.
-    pub uid: u32,
+    /// Its user and group, as of connecting.
+    pub user: User,
     /// Becomes readable when the process is dead. A closed connection does not prove that: the
     /// process may live on and write to its rings.
     pub pidfd: OwnedFd,
@@ -40,7 +41,10 @@ impl Peer {
         Ok(Self {
             conn: Some(Connection::new(socket)),
             pid: cred.pid.as_raw_nonzero().get().unsigned_abs(),
-            uid: cred.uid.as_raw(),
+            user: User {
+                uid: cred.uid.as_raw(),
+                gid: cred.gid.as_raw(),
+            },
             pidfd: pidfd_open(cred.pid, PidfdFlags::empty())?,
             greeted: false,
             was_stack: false,

@@ -72,14 +72,14 @@ pub fn stacks(control: &Control, from: u16) -> Result<Reply, Stuck> {
             slot: stack.slot,
             name: stack.name.clone(),
             pid: peer.pid,
-            uid: peer.uid,
+            uid: peer.user.uid,
             age_s: stack.since.elapsed().as_secs(),
             claims: u32::try_from(control.claims.count(stack.slot)).unwrap_or(u32::MAX),
             held: match counts.vports.get(&stack.slot) {
                 Some((_, held)) => *held,
                 None => control.ledger.lent_to(owner_of(stack.slot)),
             },
-            quota: control.slots.quota() * workers,
+            quota: stack.quota * workers,
         })
         .collect();
     rows.sort_unstable_by_key(|row| row.slot);

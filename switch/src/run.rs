@@ -100,7 +100,8 @@ pub fn run(eal_args: &[String], config: &Config) -> Result<(), RunError> {
     let hosts = u16::try_from(nics.len()).map_err(|_| setup("too many ports"))?;
     let mut control = Control {
         slots: Slots::new(region.clone(), hosts, plan.limits),
-        claims: Claims::new(config.max_claims, seed, own_netns()?, policy),
+        claims: Claims::new(config.max_claims, seed, own_netns()?),
+        policy,
         listener: socket
             .listener
             .try_clone()
@@ -179,7 +180,8 @@ fn start_hosts(control: &mut Control, region: &Region, buffers: &Buffers) -> Res
             nic: at,
             waker: waker.clone(),
         };
-        control.slots.open(slot, &control.workers, peer)?;
+        let quota = control.slots.quota();
+        control.slots.open(slot, quota, &control.workers, peer)?;
         nic.host
             .start(RingPort::new(region, buffers.clone(), slot, nic.id))?;
     }

@@ -19,6 +19,8 @@ pub struct Stack {
     pub name: String,
     /// When it attached.
     pub since: Instant,
+    /// Most buffers it may hold, per worker.
+    pub quota: u32,
 }
 
 /// The vports.
@@ -44,22 +46,29 @@ impl Slots {
         }
     }
 
-    /// Puts the vport of `slot` into service on all workers.
+    /// Puts the vport of `slot` into service on all workers. It may hold up to `quota` buffers per
+    /// worker, or [as many as any](Self::quota) if that is less.
     ///
     /// # Errors
     /// [`Stuck`].
     pub fn open(
         &mut self,
         slot: u16,
+        quota: u32,
         workers: &Workers,
         peer: impl Fn() -> Peer,
     ) -> Result<(), Stuck> {
+        let quota = quota.min(self.limits.quota);
+        let limits = Limits {
+            quota,
+            fill_level: self.limits.fill_level.min(quota / 2),
+        };
         let generation = &mut self.generations[usize::from(slot)];
         *generation = generation.wrapping_add(1);
         let mut vports: Vec<_> = (0..self.region.geometry().workers)
             .map(|worker| {
                 let rings = SwitchSide::new(&self.region, slot, worker);
-                let vport = Vport::new(slot, *generation, peer(), rings, self.limits);
+                let vport = Vport::new(slot, *generation, peer(), rings, limits);
                 Some(Box::new(vport))
             })
             .collect();

@@ -48,10 +48,7 @@ impl Claims {
             return Ok(subject);
         }
         check_kernel(&subject, socket.is_some(), scope)?;
-        if !self.policy.allows(by.uid, &subject) {
-            let message = format!("{spec}: no rule of the policy allows it to user {}", by.uid);
-            return Err(Refusal::new(libc::EPERM, message));
-        }
+        around.policy.check(by.user, &subject)?;
         Ok(subject)
     }
 
@@ -192,12 +189,16 @@ fn without_scope(mut spec: ClaimSpec) -> ClaimSpec {
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::{add, add_as, claims, udp, uid, wanted};
+    use super::super::tests::{add, add_as, claims, udp, user, wanted};
     use super::*;
+    use crate::policy::User;
     use port_api::ClaimSpec;
 
     /// A user that no policy knows.
-    const SOMEONE: u32 = 12_345;
+    const SOMEONE: User = User {
+        uid: 12_345,
+        gid: 12_345,
+    };
 
     fn ip(text: &str) -> IpAddr {
         text.parse().unwrap()
@@ -261,7 +262,7 @@ mod tests {
         // Its owner may, and needs no one's leave.
         let owner = Claimant {
             slot: 3,
-            uid: SOMEONE,
+            user: SOMEONE,
         };
         for spec in under {
             add_as(&mut claims, &[wanted(spec, false)], vec![], owner).unwrap();
@@ -290,7 +291,7 @@ mod tests {
             assert_eq!(errno(add(&mut claims, theirs, 4)), libc::EADDRINUSE);
             let owner = Claimant {
                 slot: 3,
-                uid: SOMEONE,
+                user: SOMEONE,
             };
             add_as(&mut claims, &[wanted(theirs, false)], vec![], owner).unwrap();
         }
@@ -305,7 +306,7 @@ mod tests {
         let mut claims = claims();
         let someone = Claimant {
             slot: 3,
-            uid: SOMEONE,
+            user: SOMEONE,
         };
         let any = "0.0.0.0:0";
         let bound = bind(Protocol::Udp, end(any)).unwrap();
@@ -331,7 +332,7 @@ mod tests {
         let mut claims = claims();
         let by = Claimant {
             slot: 3,
-            uid: uid(),
+            user: user(),
         };
         let any = end("0.0.0.0:0");
         let bound = || bind(Protocol::Udp, any).unwrap();

@@ -106,7 +106,7 @@ fn bad_remote(spec: &ClaimSpec) -> Option<&'static str> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::{add_as, claims, uid, wanted};
+    use super::super::tests::{add_as, claims, user, wanted};
     use super::super::{Claimant, Claims};
     use super::*;
     use port_api::bind;
@@ -121,7 +121,7 @@ mod tests {
     ) -> Refusal {
         let by = Claimant {
             slot: 3,
-            uid: uid(),
+            user: user(),
         };
         let spec = ClaimSpec::tuple(protocol, local.parse().unwrap());
         let result = add_as(claims, &[wanted(spec, true)], vec![socket.into()], by);

@@ -19,12 +19,14 @@ impl Control {
     ) -> Result<Reply, Failure> {
         let by = Claimant {
             slot: self.stack_of(at)?.slot,
-            uid: self.peers[at].uid,
+            user: self.peers[at].user,
         };
+        self.may_claim(at, wanted.len())?;
         let nics = &self.nics;
         let around = Surroundings {
             nic_of: &|index| nics.iter().find(|nic| nic.has_index(index)).map(|n| n.id),
             holder: &|slot| queries::holder(&self.peers, slot),
+            policy: &self.policy,
         };
         let (first, changes) = self.claims.add(wanted, sockets, by, &around)?;
         self.workers.ask(|_| Command::Claim(changes.clone()))?;
@@ -61,6 +63,7 @@ impl Control {
 
     pub(super) fn take(&mut self, at: usize, claim: u64) -> Result<Reply, Failure> {
         let slot = self.stack_of(at)?.slot;
+        self.may_claim(at, 1)?;
         let changes = vec![self.claims.take(claim, slot)?];
         self.workers.ask(|_| Command::Claim(changes.clone()))?;
         Ok(claimed(claim, &changes))
