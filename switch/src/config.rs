@@ -8,6 +8,8 @@ use kni_fallback::Cidr;
 use port_api::geometry::{MAX_SLOTS, RING_SIZES};
 use serde::Deserialize;
 
+use crate::access::{Access, FileMode, Group, Owner};
+
 /// Userspace switch that lets many network stacks share one NIC, on DPDK.
 #[derive(Debug, Parser)]
 #[command(
@@ -35,6 +37,19 @@ struct Options {
     /// Control socket [default: /run/multistack/<file-prefix>.sock]
     #[arg(long, value_name = "PATH")]
     socket: Option<PathBuf>,
+
+    /// Permissions of the control socket, in octal; what its users may do is up to --policy
+    /// [default: 0600]
+    #[arg(long, value_name = "MODE")]
+    socket_mode: Option<FileMode>,
+
+    /// Owner of the control socket, a name or a number [default: the user that this runs as]
+    #[arg(long, value_name = "USER")]
+    socket_owner: Option<Owner>,
+
+    /// Group of the control socket, a name or a number [default: the group that this runs as]
+    #[arg(long, value_name = "GROUP")]
+    socket_group: Option<Group>,
 
     /// Address of the host on a port's exception path, such as 192.0.2.1/24, or 1:192.0.2.1/24
     /// for port 1; repeatable [default port: 0]
@@ -84,9 +99,9 @@ struct Options {
     #[arg(long, value_name = "BYTES", value_parser = clap::value_parser!(u16).range(68..=1500))]
     mtu: Option<u16>,
 
-    /// TOML file with rules on who may claim what the kernel has no say in: addresses that are not
-    /// the host's, protocols other than TCP and UDP, tuples at any address [default: root and
-    /// the switch's own user may]
+    /// TOML file that says who may attach and look, how much each may have, and who may claim what
+    /// the kernel has no say in: addresses that are not the host's, protocols other than TCP and
+    /// UDP, tuples at any address [default: root and the switch's own user may]
     #[arg(long, value_name = "FILE")]
     policy: Option<PathBuf>,
 
@@ -139,6 +154,8 @@ impl TryFrom<String> for HostAddr {
 pub struct Config {
     /// Control socket, if not at its default place.
     pub socket: Option<PathBuf>,
+    /// Who may open it.
+    pub access: Access,
     /// Addresses of the host.
     pub host_addrs: Vec<HostAddr>,
     /// Prefix of netdev names.
@@ -207,6 +224,11 @@ impl Config {
         let netdev = cli.host_netdev.or(file.host_netdev);
         let config = Self {
             socket: cli.socket.or(file.socket),
+            access: Access {
+                owner: cli.socket_owner.or(file.socket_owner),
+                group: cli.socket_group.or(file.socket_group),
+                mode: cli.socket_mode.or(file.socket_mode).unwrap_or_default(),
+            },
             host_addrs,
             host_netdev: netdev.unwrap_or_else(|| "msh".to_owned()),
             max_vports: cli.max_vports.or(file.max_vports).unwrap_or(64),

@@ -7,6 +7,7 @@
 
 #![deny(unsafe_code)]
 
+pub mod access;
 pub mod claims;
 pub mod classify;
 pub mod command;

@@ -58,10 +58,11 @@ pub fn run(eal_args: &[String], config: &Config) -> Result<(), RunError> {
     let eal = Eal::primary(eal_args)?;
     let default = || PathBuf::from(format!("/run/multistack/{}.sock", eal.file_prefix()));
     let path = config.socket.clone().unwrap_or_else(default);
-    let socket = ControlSocket::listen(&path).map_err(|source| RunError::Socket {
-        path: path.clone(),
-        source,
-    })?;
+    let socket =
+        ControlSocket::listen(&path, &config.access).map_err(|source| RunError::Socket {
+            path: path.clone(),
+            source,
+        })?;
     let lcores = eal.worker_lcores();
     if lcores.is_empty() {
         return Err(setup(
