@@ -22,7 +22,7 @@ pub use rows::{
 pub use spec::{ClaimSpec, Kind, MAX_BATCH, What};
 
 /// Version of these messages and of the shared layout. Both sides must have the same.
-pub const VERSION: u32 = 100 + crate::geometry::LAYOUT_VERSION;
+pub const VERSION: u32 = 200 + crate::geometry::LAYOUT_VERSION;
 
 /// Most rows in one page of a list.
 pub const PAGE: usize = 64;
@@ -137,6 +137,8 @@ pub enum Request {
         /// First claim id to list.
         from: u64,
     },
+    /// Read configuration and policy again. For root and the switch's own user.
+    Reload,
     /// All counters.
     Stats {
         /// First vport slot to list.

@@ -1,14 +1,13 @@
 //! All claims, and the kernel sockets that stand for them.
 
-use std::collections::{BTreeMap, HashMap};
-use std::net::SocketAddr;
-use std::os::fd::OwnedFd;
-
 use port_api::protocol::{MAX_BATCH, Wanted};
 use port_api::{ClaimSpec, Kind};
+use std::collections::{BTreeMap, HashMap};
+use std::net::SocketAddr;
 
 use crate::command::Changes;
 use crate::flow_table::Seed;
+use crate::foreign::Passed;
 use crate::key::Subject;
 use crate::policy::{Policy, User};
 use crate::refusal::Refusal;
@@ -30,7 +29,7 @@ pub struct Claim {
     /// The vport that may take it over.
     offered: Option<u16>,
     /// Kept open, so that the kernel can give the port to no one else.
-    _socket: Option<OwnedFd>,
+    _socket: Option<Passed>,
 }
 
 impl Claim {
@@ -99,7 +98,7 @@ impl Claims {
     pub fn add(
         &mut self,
         wanted: &[Wanted],
-        sockets: Vec<OwnedFd>,
+        sockets: Vec<Passed>,
         by: Claimant,
         around: &Surroundings<'_>,
     ) -> Result<(u64, Changes), Refusal> {
@@ -134,7 +133,7 @@ impl Claims {
     fn add_one(
         &mut self,
         spec: &ClaimSpec,
-        socket: Option<OwnedFd>,
+        socket: Option<Passed>,
         by: Claimant,
         around: &Surroundings<'_>,
     ) -> Result<(Subject, Holder), Refusal> {
@@ -286,7 +285,7 @@ mod tests {
     use super::*;
     use port_api::{Protocol, netns_cookie};
     use rustix::net::{AddressFamily, SocketType, socket};
-    use std::os::fd::AsFd;
+    use std::os::fd::{AsFd, OwnedFd};
 
     /// The user that the default policy lets claim anything.
     pub fn user() -> User {
@@ -320,7 +319,8 @@ mod tests {
             holder: &|slot| format!("stack{slot}"),
             policy: &Policy::default(),
         };
-        let (first, changes) = claims.add(wanted, sockets, by, &around)?;
+        let sockets = sockets.into_iter().map(|fd| Passed::new(fd).unwrap());
+        let (first, changes) = claims.add(wanted, sockets.collect(), by, &around)?;
         assert_eq!(changes.len(), wanted.len());
         assert!(changes.iter().all(|(_, holder)| holder.vport == by.slot));
         Ok(first)

@@ -31,7 +31,7 @@ struct Cli {
 }
 
 /// The options, as given: unset where the default holds.
-#[derive(Args, Clone, Debug, Default, Deserialize)]
+#[derive(Args, Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 struct Options {
     /// Control socket [default: /run/multistack/<file-prefix>.sock]
@@ -184,6 +184,24 @@ pub struct Config {
     pub promiscuous: bool,
     /// Pure polling.
     pub poll: bool,
+    source: Source,
+}
+
+/// Where a [`Config`] comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Source {
+    command_line: Options,
+    file: Option<PathBuf>,
+}
+
+impl Source {
+    fn read(self) -> Result<Config, ConfigError> {
+        let file = match &self.file {
+            Some(path) => read(path)?,
+            None => Options::default(),
+        };
+        Config::from_options(self, file)
+    }
 }
 
 /// Why there is no [`Config`].
@@ -208,14 +226,65 @@ impl Config {
     {
         let program = std::iter::once("multistack".to_owned());
         let cli = Cli::try_parse_from(program.chain(args))?;
-        let file = match &cli.config {
-            Some(path) => read(path)?,
-            None => Options::default(),
+        let source = Source {
+            command_line: cli.options,
+            file: cli.config,
         };
-        Self::from_options(cli.options, file)
+        source.read()
     }
 
-    fn from_options(cli: Options, file: Options) -> Result<Self, ConfigError> {
+    /// The same command line with the file as it is now.
+    ///
+    /// # Errors
+    /// [`ConfigError::Bad`].
+    pub fn reread(&self) -> Result<Self, ConfigError> {
+        self.source.clone().read()
+    }
+
+    /// The options that are different in `other`, and cannot be changed while the switch runs: all but
+    /// those on the control socket's file, and the policy.
+    pub fn fixed_in(&self, other: &Self) -> Vec<&'static str> {
+        let Self {
+            socket,
+            access: _,
+            host_addrs,
+            host_netdev,
+            max_vports,
+            max_claims,
+            ring_size,
+            quota,
+            fill,
+            mbufs,
+            rxd,
+            txd,
+            mtu,
+            policy: _,
+            promiscuous,
+            poll,
+            source: _,
+        } = self;
+        let options = [
+            ("socket", *socket != other.socket),
+            ("host-addr", *host_addrs != other.host_addrs),
+            ("host-netdev", *host_netdev != other.host_netdev),
+            ("max-vports", *max_vports != other.max_vports),
+            ("max-claims", *max_claims != other.max_claims),
+            ("ring-size", *ring_size != other.ring_size),
+            ("quota", *quota != other.quota),
+            ("fill", *fill != other.fill),
+            ("mbufs", *mbufs != other.mbufs),
+            ("rxd", *rxd != other.rxd),
+            ("txd", *txd != other.txd),
+            ("mtu", *mtu != other.mtu),
+            ("promiscuous", *promiscuous != other.promiscuous),
+            ("poll", *poll != other.poll),
+        ];
+        let changed = options.iter().filter(|(_, is_other)| *is_other);
+        changed.map(|(name, _)| *name).collect()
+    }
+
+    fn from_options(source: Source, file: Options) -> Result<Self, ConfigError> {
+        let cli = source.command_line.clone();
         let host_addrs = if cli.host_addr.is_empty() {
             file.host_addr
         } else {
@@ -243,6 +312,7 @@ impl Config {
             policy: cli.policy.or(file.policy),
             promiscuous: cli.promiscuous || file.promiscuous,
             poll: cli.poll || file.poll,
+            source,
         };
         config.check().map_err(ConfigError::Bad)?;
         Ok(config)
@@ -332,6 +402,23 @@ mod tests {
                 .to_string()
                 .contains("No such file")
         );
+    }
+
+    #[test]
+    fn what_is_read_again_is_told_from_what_takes_a_restart() {
+        let path = std::env::temp_dir().join(format!("multistack-{}-2.toml", std::process::id()));
+        let write = |text: &str| std::fs::write(&path, text).unwrap();
+        write("quota = 256\n");
+        let before = parse(&format!("--config {} --fill 16", path.display())).unwrap();
+        assert_eq!(before.reread().unwrap(), before);
+        write("quota = 512\nfill = 32\npolicy = \"p\"\nsocket-mode = \"0660\"\npoll = true\n");
+        let after = before.reread().unwrap();
+        assert_eq!(before.fixed_in(&after), ["quota", "poll"]);
+        assert_eq!(after.policy.as_deref(), Some(Path::new("p")));
+        assert_ne!(after.access, before.access);
+        write("quota = 15\n");
+        assert!(before.reread().is_err());
+        std::fs::remove_file(&path).unwrap();
     }
 
     #[test]

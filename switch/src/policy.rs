@@ -10,7 +10,7 @@ use port_api::{Kind, Protocol};
 use serde::Deserialize;
 use wire::Vlan;
 
-use crate::config::with_line;
+use crate::config::{Config, with_line};
 use crate::error::{RunError, setup};
 use crate::key::Subject;
 use crate::refusal::Refusal;
@@ -64,6 +64,17 @@ struct File {
 }
 
 impl Policy {
+    /// The policy that the options name.
+    ///
+    /// # Errors
+    /// As [`read`](Self::read).
+    pub fn of(config: &Config) -> Result<Self, RunError> {
+        config
+            .policy
+            .as_deref()
+            .map_or_else(|| Ok(Self::default()), Self::read)
+    }
+
     /// Reads a policy: TOML, with a `[[user]]` for each section on users and a `[[rule]]` for each rule.
     ///
     /// # Errors

@@ -142,19 +142,25 @@ mod tests {
     /// The umask is the whole process's: one test at a time.
     static TURN: Mutex<()> = Mutex::new(());
 
-    struct Folder(PathBuf, MutexGuard<'static, ()>);
+    struct Folder {
+        path: PathBuf,
+        _turn: MutexGuard<'static, ()>,
+    }
 
     impl Folder {
         fn new(name: &str) -> Self {
             let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
             let name = format!("multistack-socket-{}-{name}", std::process::id());
-            Self(std::env::temp_dir().join(name), turn)
+            Self {
+                path: std::env::temp_dir().join(name),
+                _turn: turn,
+            }
         }
     }
 
     impl Drop for Folder {
         fn drop(&mut self) {
-            let _ = std::fs::remove_dir_all(&self.0);
+            let _ = std::fs::remove_dir_all(&self.path);
         }
     }
 
@@ -172,14 +178,14 @@ mod tests {
     #[test]
     fn folder_and_socket_have_the_modes_that_were_asked_for() {
         let folder = Folder::new("modes");
-        let path = folder.0.join("below").join("a.sock");
+        let path = folder.path.join("below").join("a.sock");
         // Whatever the caller's umask.
         let before = umask(Mode::from_raw_mode(0o077));
         let socket = ControlSocket::listen(&path, &Access::default()).unwrap();
         umask(before);
         assert_eq!(mode_of(&path), 0o600);
         assert_eq!(
-            (mode_of(&folder.0), mode_of(path.parent().unwrap())),
+            (mode_of(&folder.path), mode_of(path.parent().unwrap())),
             (0o755, 0o755)
         );
         socket.admit(&access("0666")).unwrap();
@@ -193,7 +199,7 @@ mod tests {
     #[test]
     fn owner_and_group_are_set_or_the_error_says_what_was_not() {
         let folder = Folder::new("owner");
-        let path = folder.0.join("a.sock");
+        let path = folder.path.join("a.sock");
         let mut access = access("0660");
         access.group = Some("54321".parse().unwrap());
         match ControlSocket::listen(&path, &access) {
@@ -215,9 +221,9 @@ mod tests {
     #[test]
     fn what_took_the_sockets_place_is_left_as_it_is() {
         let folder = Folder::new("place");
-        let path = folder.0.join("a.sock");
+        let path = folder.path.join("a.sock");
         let socket = ControlSocket::listen(&path, &Access::default()).unwrap();
-        let precious = folder.0.join("precious");
+        let precious = folder.path.join("precious");
         std::fs::write(&precious, "").unwrap();
         std::fs::set_permissions(&precious, std::fs::Permissions::from_mode(0o640)).unwrap();
         std::fs::remove_file(&path).unwrap();
@@ -229,7 +235,7 @@ mod tests {
     #[test]
     fn a_live_socket_is_not_replaced_and_a_dead_one_is() {
         let folder = Folder::new("live");
-        let path = folder.0.join("a.sock");
+        let path = folder.path.join("a.sock");
         let socket = ControlSocket::listen(&path, &Access::default()).unwrap();
         assert!(ControlSocket::listen(&path, &Access::default()).is_err());
         // As after a kill: no listener, but the file.

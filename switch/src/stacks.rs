@@ -139,8 +139,9 @@ impl Slots {
 pub fn check_name(name: &str) -> Result<(), Refusal> {
     let most = port_api::protocol::MAX_NAME;
     if name.is_empty() || name.len() > most || !name.bytes().all(|b| b.is_ascii_graphic()) {
+        let start: String = name.chars().take(most).collect();
         let message =
-            format!("{name:?} is not a name: 1 to {most} printable ASCII characters, no spaces");
+            format!("{start:?} is not a name: 1 to {most} printable ASCII characters, no spaces");
         return Err(Refusal::new(libc::EINVAL, message));
     }
     Ok(())

@@ -5,12 +5,13 @@
 //! under an address or a tuple only who has that may claim more.
 
 use std::net::{IpAddr, SocketAddr};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::AsFd;
 
 use port_api::{ClaimSpec, Kind, Protocol, What, bind};
 use wire::proto;
 
 use super::{Claimant, Claims, Surroundings, socket};
+use crate::foreign::Passed;
 use crate::holder::kernel_holder;
 use crate::key::Subject;
 use crate::refusal::Refusal;
@@ -21,7 +22,7 @@ impl Claims {
     pub(super) fn authorize(
         &self,
         spec: &ClaimSpec,
-        socket: Option<&OwnedFd>,
+        socket: Option<&Passed>,
         by: Claimant,
         around: &Surroundings<'_>,
     ) -> Result<Subject, Refusal> {
@@ -53,7 +54,7 @@ impl Claims {
     }
 
     /// Takes the address that the socket is bound to into `spec`.
-    fn bound_to(&self, spec: &mut ClaimSpec, socket: &OwnedFd) -> Result<SocketAddr, Refusal> {
+    fn bound_to(&self, spec: &mut ClaimSpec, socket: &Passed) -> Result<SocketAddr, Refusal> {
         let kind = spec.what.kind();
         let needless = || {
             let message = format!("{}: this takes no socket", spec.what);
@@ -193,6 +194,7 @@ mod tests {
     use super::*;
     use crate::policy::User;
     use port_api::ClaimSpec;
+    use std::os::fd::OwnedFd;
 
     /// A user that no policy knows.
     const SOMEONE: User = User {

@@ -1,12 +1,11 @@
 //! Claims: made, released, handed over.
 
-use std::os::fd::OwnedFd;
-
 use port_api::protocol::{Reply, Wanted};
 
 use super::{Control, Failure};
 use crate::claims::{Claimant, Surroundings};
 use crate::command::{Changes, Command};
+use crate::foreign::Passed;
 use crate::queries;
 use crate::refusal::Refusal;
 
@@ -15,7 +14,7 @@ impl Control {
         &mut self,
         at: usize,
         wanted: &[Wanted],
-        sockets: Vec<OwnedFd>,
+        sockets: Vec<Passed>,
     ) -> Result<Reply, Failure> {
         let by = Claimant {
             slot: self.stack_of(at)?.slot,

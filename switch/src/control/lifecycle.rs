@@ -39,7 +39,7 @@ impl Control {
         peer.stack = Some(stack);
         peer.was_stack = true;
         tracing::info!("{} attached as vport {slot}", peer.describe());
-        let layout = self.pool.layout();
+        let layout = self.stock.layout();
         Ok(Reply::Attached(Box::new(Attachment {
             slot,
             quota,
@@ -111,7 +111,7 @@ impl Control {
 
     /// The connection is over; the process may live on.
     pub(super) fn hang_up(&mut self, at: usize) -> Result<(), Stuck> {
-        self.peers[at].conn = None;
+        self.disconnect(at);
         if let Some(slot) = self.peers[at].stack.as_ref().map(|stack| stack.slot) {
             self.evict(slot, "it has closed its connection")?;
         }
@@ -136,7 +136,7 @@ impl Control {
         }
         peer.stack = None;
         peer.was_stack = false;
-        peer.conn = None;
+        self.disconnect(at);
         Ok(())
     }
 }

@@ -38,7 +38,19 @@ pub struct Rights {
     section: Option<usize>,
 }
 
+/// Connections of a user who may do nothing, and of one who may, besides those of its stacks.
+const CONNECTIONS: (usize, usize) = (16, 64);
+
 impl Rights {
+    /// Most connections, of a user who is not [trusted](User::is_trusted).
+    pub const fn max_connections(&self) -> usize {
+        match (self.attach, self.observe) {
+            (true, _) => CONNECTIONS.1.saturating_add(self.max_vports as usize),
+            (false, true) => CONNECTIONS.1,
+            (false, false) => CONNECTIONS.0,
+        }
+    }
+
     const fn unlimited(may: bool) -> Self {
         Self {
             attach: may,
