@@ -45,6 +45,12 @@ struct Args {
 enum Command {
     #[command(flatten)]
     Show(What),
+    /// Have the switch read its --config and --policy again, as SIGHUP does
+    ///
+    /// All that has changed takes force, without a packet lost, or nothing does: then one line says
+    /// why, and the exit status is 1. The policy and --socket-mode, --socket-owner, --socket-group
+    /// can change; other options take a restart. Stacks and claims stay as they are.
+    Reload,
     /// What would become of a frame, and why: the rules that it meets, one after the other, and
     /// the verdict
     ///
@@ -231,6 +237,7 @@ fn run(args: &Args) -> Result<(), Failure> {
     let what = match &args.command {
         Command::Trace(args) => return trace::run(&client, args),
         Command::Limit(args) => return limit::run(&client, args),
+        Command::Reload => return Ok(fetch::reload(&client)?),
         Command::Show(what) => what,
     };
     let view = what.view();

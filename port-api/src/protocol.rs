@@ -149,6 +149,8 @@ pub enum Request {
         /// First claim id to list.
         from: u64,
     },
+    /// Read configuration and policy again. For root and the switch's own user.
+    Reload,
     /// All counters.
     Stats {
         /// First vport slot to list.

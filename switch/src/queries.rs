@@ -13,7 +13,6 @@ use crate::counters::{Drops, NicCounters, Snapshot, VportCounters};
 use crate::nics::Nic;
 use crate::peer::Peer;
 use crate::verdict::{DROP_REASONS, DropReason, HostReason};
-use crate::vport::owner_of;
 use crate::workers::Stuck;
 
 /// Who has the vport in `slot`, for a message.
@@ -73,14 +72,14 @@ pub fn stacks(control: &Control, from: u16) -> Result<Reply, Stuck> {
             slot: stack.slot,
             name: stack.name.clone(),
             pid: peer.pid,
-            uid: peer.uid,
+            uid: peer.user.uid,
             age_s: stack.since.elapsed().as_secs(),
             claims: u32::try_from(control.claims.count(stack.slot)).unwrap_or(u32::MAX),
             held: match counts.vports.get(&stack.slot) {
                 Some((_, held)) => *held,
-                None => control.ledger.lent_to(owner_of(stack.slot)),
+                None => control.stock.lent_to(stack.slot),
             },
-            quota: control.slots.quota() * workers,
+            quota: stack.quota * workers,
             rx_limit: rates.rx,
             tx_limit: rates.tx,
         })
@@ -219,14 +218,14 @@ fn vport_stats(control: &Control, slot: u16, counters: &VportCounters, held: u32
 }
 
 fn pool_stats(control: &Control, counts: &Counts) -> PoolStats {
-    let count = control.pool.layout().count;
-    let available = control.pool.available();
+    let count = control.stock.layout().count;
+    let available = control.stock.available();
     let evicted: u32 = control
         .peers
         .iter()
         .filter(|peer| peer.evicted)
         .filter_map(|peer| peer.stack.as_ref())
-        .map(|stack| control.ledger.lent_to(owner_of(stack.slot)))
+        .map(|stack| control.stock.lent_to(stack.slot))
         .sum();
     let held = evicted + counts.vports.values().map(|(_, held)| held).sum::<u32>();
     PoolStats {

@@ -22,6 +22,8 @@ pub struct Stack {
     pub name: String,
     /// When it attached.
     pub since: Instant,
+    /// Most buffers it may hold, per worker.
+    pub quota: u32,
 }
 
 /// Limits on what passes per second.
@@ -78,13 +80,15 @@ impl Slots {
         }
     }
 
-    /// Puts the vport of `slot` into service on all workers.
+    /// Puts the vport of `slot` into service on all workers. It may hold up to `quota` buffers per
+    /// worker, or [as many as any](Self::quota) if that is less.
     ///
     /// # Errors
     /// [`Stuck`].
     pub fn open(
         &mut self,
         slot: u16,
+        quota: u32,
         workers: &Workers,
         peer: impl Fn() -> Peer,
     ) -> Result<(), Stuck> {
@@ -95,6 +99,11 @@ impl Slots {
             (self.allowances.host, self.allowances.host_rates)
         } else {
             (self.allowances.stack, self.allowances.stack_rates)
+        };
+        let quota = quota.min(limits.quota);
+        let limits = Limits {
+            quota,
+            fill_level: limits.fill_level.min(quota / 2),
         };
         // Not those of the slot's last stack: it may have used up what there was.
         self.meters[usize::from(slot)] = Arc::default();
@@ -122,6 +131,14 @@ impl Slots {
         meters.rx.set(rates.rx, self.allowances.burst);
         meters.tx.set(rates.tx, self.allowances.burst);
         self.rates[usize::from(slot)] = rates;
+    }
+
+    /// What vports may do from now on: the host's, and those of stacks that are yet to come.
+    pub fn allow(&mut self, allowances: Allowances) {
+        self.allowances = allowances;
+        for slot in 0..self.hosts {
+            self.limit(slot, allowances.host_rates);
+        }
     }
 
     /// The limits of the vport of `slot`.
@@ -188,8 +205,9 @@ impl Slots {
 pub fn check_name(name: &str) -> Result<(), Refusal> {
     let most = port_api::protocol::MAX_NAME;
     if name.is_empty() || name.len() > most || !name.bytes().all(|b| b.is_ascii_graphic()) {
+        let start: String = name.chars().take(most).collect();
         let message =
-            format!("{name:?} is not a name: 1 to {most} printable ASCII characters, no spaces");
+            format!("{start:?} is not a name: 1 to {most} printable ASCII characters, no spaces");
         return Err(Refusal::new(libc::EINVAL, message));
     }
     Ok(())

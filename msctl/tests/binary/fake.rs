@@ -125,6 +125,7 @@ fn answer(request: &Request, readings: &mut u64) -> Reply {
             file_prefix: "test".to_owned(),
             pid: std::process::id(),
         }),
+        Request::Reload => Reply::Done,
         Request::Ports => Reply::Ports {
             ports: vec![port()],
         },

@@ -8,6 +8,7 @@ use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use fake::FakeSwitch;
+use port_api::protocol::Reply;
 
 fn msctl() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_msctl"));
@@ -48,6 +49,23 @@ ID  NAME         DRIVER      MAC                 MTU  LINK  MBIT/S  RX-QUEUES  N
  0  net_af_xdp0  net_af_xdp  02:00:00:00:00:01  1500  up     10000          1  msh0    10.77.0.1/24,fd77::1/64
 ";
     assert_eq!(stdout(&output), expected);
+}
+
+#[test]
+fn reload_says_nothing_if_all_went_well_and_else_why() {
+    let switch = FakeSwitch::start();
+    assert_eq!(stdout(&ask(&switch, &["reload"])), "");
+    let why = "--policy /etc/p.toml: line 3: 99999 is not a port";
+    let switch = FakeSwitch::with(|reply| {
+        if *reply == Reply::Done {
+            *reply = Reply::Refused {
+                errno: 22,
+                message: "--policy /etc/p.toml: line 3: 99999 is not a port".to_owned(),
+            };
+        }
+    });
+    let output = ask(&switch, &["reload"]);
+    assert!(failure(&output).contains(why), "{output:?}");
 }
 
 #[test]

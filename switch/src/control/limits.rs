@@ -14,9 +14,9 @@ impl Control {
         rx: Option<Limit>,
         tx: Option<Limit>,
     ) -> Result<Reply, Refusal> {
-        let uid = self.peers[at].uid;
-        if uid != 0 && uid != rustix::process::getuid().as_raw() {
-            let message = "limits are for root and the switch's own user to set";
+        let user = self.peers[at].user;
+        if !user.is_trusted() {
+            let message = format!("user {} may not set limits", user.uid);
             return Err(Refusal::new(libc::EPERM, message));
         }
         let is_host = usize::from(vport) < self.nics.len();
