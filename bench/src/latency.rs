@@ -229,6 +229,8 @@ mod tests {
             queued: 0,
         };
         let plan = Plan {
+            echoes: 1,
+            flood: None,
             through: Through::Vhost(PathBuf::new()),
             interval_ns: Some(100_000),
             millis: 50,

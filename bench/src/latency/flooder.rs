@@ -18,11 +18,10 @@ pub struct Flooder {
 }
 
 impl Flooder {
-    /// Frames from the port with `mac`.
-    pub fn new(stack: Stack, flood: Flood, mac: MacAddr) -> Result<Self, Error> {
-        let claims = stack.vport.slot();
+    /// Frames from the port with `mac`; the stack has claim `number`.
+    pub fn new(stack: Stack, number: u16, flood: Flood, mac: MacAddr) -> Result<Self, Error> {
         let src = match flood {
-            Flood::Own => traffic::claim_of(claims - 1),
+            Flood::Own => traffic::claim_of(number),
             Flood::Spoofed => traffic::claim_of(0),
         };
         let mut frame = vec![0; SMALLEST.into()];

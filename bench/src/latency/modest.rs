@@ -31,7 +31,7 @@ pub struct Modest {
 
 impl Modest {
     /// With no one else.
-    pub const fn alone() -> Self {
+    pub fn alone() -> Self {
         Self {
             key: "alone",
             label: "7 modest stacks, alone",
@@ -43,7 +43,7 @@ impl Modest {
     }
 
     /// Beside a stack that floods.
-    pub const fn beside(key: &'static str, label: &'static str, flood: Flood) -> Self {
+    pub fn beside(key: &'static str, label: &'static str, flood: Flood) -> Self {
         Self {
             key,
             label,
@@ -53,7 +53,7 @@ impl Modest {
     }
 
     /// While the wire floods the host.
-    pub const fn host_flood(key: &'static str, label: &'static str, options: &'static str) -> Self {
+    pub fn host_flood(key: &'static str, label: &'static str, options: &'static str) -> Self {
         Self {
             key,
             label,
@@ -112,10 +112,10 @@ impl Contender for Modest {
         generator.terminate()?;
         switch.terminate()?;
         let times = times::from_counts(&report.counts)?;
-        let flooder = vports
+        let ninth = vports
             .iter()
             .find(|vport| usize::from(vport.slot) > 1 + usize::from(STACKS));
-        let flooded = flooder.map_or(0, |vport| vport.tx_packets);
+        let flooded = ninth.map_or(0, |vport| vport.tx_packets);
         #[allow(clippy::cast_precision_loss)] // nor has this 2^53
         let sample = Sample::new(times::us(times.value_at_quantile(0.99)))
             .with("mpps", report.mpps)

@@ -34,7 +34,10 @@ impl Rings {
         let port = sender.vport.ports().first().ok_or("no NIC port")?;
         let mac = port.mac.parse().map_err(|_| "no MAC address")?;
         let flooder = match plan.flood {
-            Some(flood) => Some(Flooder::new(stack(socket, plan.echoes + 1)?, flood, mac)?),
+            Some(flood) => {
+                let number = plan.echoes + 1;
+                Some(Flooder::new(stack(socket, number)?, number, flood, mac)?)
+            }
             None => None,
         };
         Ok(Self {
