@@ -27,7 +27,7 @@ fn without_descriptors_the_control_thread_rests_and_goes_on_later() {
     let before = limit.current;
     limit.current = Some(u64::try_from(std::os::fd::AsRawFd::as_raw_fd(&next)).unwrap());
     drop(next);
-    setrlimit(Resource::Nofile, limit.clone()).unwrap();
+    setrlimit(Resource::Nofile, limit).unwrap();
     let (start, mut rounds) = (Instant::now(), 0);
     while start.elapsed() < 5 * PERIOD {
         assert!(lab.control.round(PERIOD).unwrap());

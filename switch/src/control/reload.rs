@@ -6,11 +6,14 @@ use super::{Control, Failure};
 use crate::policy::Policy;
 use crate::refusal::Refusal;
 
+const RELOADED: &str = "configuration and policy were read again";
+
 impl Control {
     pub(super) fn reload_at_signal(&mut self) {
         self.signals.reload.empty();
-        if let Err(why) = self.reload() {
-            tracing::warn!("SIGHUP: not reloaded, all stays as it was: {why}");
+        match self.reload() {
+            Ok(()) => tracing::info!("SIGHUP: {RELOADED}"),
+            Err(why) => tracing::warn!("SIGHUP: not reloaded, all stays as it was: {why}"),
         }
     }
 
@@ -21,7 +24,10 @@ impl Control {
             return Err(Refusal::new(libc::EPERM, message).into());
         }
         match self.reload() {
-            Ok(()) => Ok(Reply::Done),
+            Ok(()) => {
+                tracing::info!("{}: {RELOADED}", self.peers[at].describe());
+                Ok(Reply::Done)
+            }
             Err(why) => Err(Refusal::new(libc::EINVAL, why).into()),
         }
     }
@@ -42,7 +48,6 @@ impl Control {
             format!("control socket: {error}")
         })?;
         (self.config, self.policy) = (config, policy);
-        tracing::info!("configuration and policy were read again");
         Ok(())
     }
 }

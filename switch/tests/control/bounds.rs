@@ -107,7 +107,7 @@ fn nonsense_is_answered_with_an_end() {
     let mut lab = Lab::new("", Bounds::default());
     let longest = vec![b' '; MAX_MESSAGE];
     let too_long = vec![b' '; MAX_MESSAGE + 1];
-    let deep = [b"{\"op\":".as_slice(), &[b'['; 60_000]].concat();
+    let deep = [b"{\"op\":".as_slice(), &vec![b'['; 60_000]].concat();
     for nonsense in [
         b"{".as_slice(),
         b"\xff",
