@@ -3,6 +3,7 @@
 
 mod attach;
 mod claim;
+mod hostile;
 mod raw;
 mod receive;
 mod spec;
@@ -11,6 +12,7 @@ mod spoof;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::{Parser, Subcommand};
 use port_api::Protocol;
@@ -78,6 +80,15 @@ enum Command {
         /// What to claim; see the end of --help.
         claims: Vec<spec::Wanted>,
     },
+    /// Say anything to the control socket, in any order, with any descriptors.
+    Hostile {
+        /// Of what is said: the same seed says the same.
+        #[arg(long, default_value_t = 1)]
+        seed: u64,
+        /// How long.
+        #[arg(long, default_value_t = 1)]
+        seconds: u64,
+    },
     /// Receive, count and give back, until SIGTERM or SIGINT.
     Sink {
         /// tcp or udp.
@@ -110,6 +121,9 @@ fn run(args: &Args) -> Result<(), Box<dyn std::error::Error>> {
             dst_mac,
             count,
         } => spoof::send(target, claim, &spoof::Forgery { from, to, dst_mac }, count),
+        Command::Hostile { seed, seconds } => {
+            hostile::run(&args.socket, seed, Duration::from_secs(seconds))
+        }
         Command::Raw { ref claims } => raw::obey(target, claims),
         Command::Sink { protocol, addr } => receive::sink(target, protocol, addr),
         Command::Hoard { protocol, addr } => receive::hoard(target, protocol, addr),

@@ -249,7 +249,7 @@ impl Control {
         match answer {
             Ok(reply) => self.reply(at, &reply),
             Err(Failure::Refused(refusal)) => {
-                self.log_refusal(at, &refusal, now);
+                self.log(at, &format!("refused: {refusal}"), now);
                 self.reply(at, &refusal.into());
             }
             Err(Failure::Stuck(stuck)) => return Err(stuck),
@@ -258,14 +258,15 @@ impl Control {
         Ok(())
     }
 
-    fn log_refusal(&mut self, at: usize, refusal: &Refusal, now: Instant) {
+    /// Logs what became of a client's wishes, as far as there is not too much of that.
+    fn log(&mut self, at: usize, what: &str, now: Instant) {
         let Some(held_back) = self.refusals.lets_through(now) else {
             return;
         };
         if held_back > 0 {
             tracing::info!("{held_back} more refusals were not logged");
         }
-        tracing::info!("{} was refused: {refusal}", self.peers[at].describe());
+        tracing::info!("{}: {what}", self.peers[at].describe());
     }
 
     /// Says why, and hangs up.
@@ -298,10 +299,15 @@ impl Control {
         let Some(conn) = &self.peers[at].conn else {
             return;
         };
-        if let Err(error) = conn.send(reply, &[]) {
+        match conn.send(reply, &[]) {
+            // Its end is seen when it is read from.
+            Ok(()) | Err(Error::Closed) => {}
             // It does not read its answers: the end of the connection is all that it can be told.
-            tracing::info!("cut {} off: {error}", self.peers[at].describe());
-            let _ = rustix::net::shutdown(conn, rustix::net::Shutdown::Both);
+            Err(error) => {
+                let _ = rustix::net::shutdown(conn, rustix::net::Shutdown::Both);
+                let why = format!("cut off: {error}");
+                self.log(at, &why, Instant::now());
+            }
         }
     }
 
@@ -322,7 +328,7 @@ impl Control {
         if *version != VERSION {
             let start: String = client.chars().take(LONGEST_CLIENT).collect();
             let why = format!("{start:?} speaks control protocol {version}, this is {VERSION}");
-            self.log_refusal(at, &Refusal::new(libc::EPROTO, why), now);
+            self.log(at, &format!("sent away: {why}"), now);
             return self.hang_up(at);
         }
         self.peers[at].greeted = true;

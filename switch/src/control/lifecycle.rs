@@ -114,8 +114,18 @@ impl Control {
         self.disconnect(at);
         if let Some(slot) = self.peers[at].stack.as_ref().map(|stack| stack.slot) {
             self.evict(slot, "it has closed its connection")?;
+        } else if self.is_known_otherwise(at) {
+            self.peers[at].was_stack = false;
         }
         Ok(())
+    }
+
+    /// Whether another peer is there to be buried when the same process dies: one that attaches and
+    /// detaches over and over is not to be remembered for each time.
+    fn is_known_otherwise(&self, at: usize) -> bool {
+        let (id, pid) = (self.peers[at].id, self.peers[at].pid);
+        let mut others = self.peers.iter().filter(|peer| peer.id != id);
+        others.any(|peer| peer.pid == pid && peer.was_stack)
     }
 
     /// The process is dead: nothing of it is left that could write anywhere.

@@ -7,11 +7,14 @@ use crate::plan::allowances;
 use crate::policy::Policy;
 use crate::refusal::Refusal;
 
+const RELOADED: &str = "configuration and policy were read again";
+
 impl Control {
     pub(super) fn reload_at_signal(&mut self) {
         self.signals.reload.empty();
-        if let Err(why) = self.reload() {
-            tracing::warn!("SIGHUP: not reloaded, all stays as it was: {why}");
+        match self.reload() {
+            Ok(()) => tracing::info!("SIGHUP: {RELOADED}"),
+            Err(why) => tracing::warn!("SIGHUP: not reloaded, all stays as it was: {why}"),
         }
     }
 
@@ -22,7 +25,10 @@ impl Control {
             return Err(Refusal::new(libc::EPERM, message).into());
         }
         match self.reload() {
-            Ok(()) => Ok(Reply::Done),
+            Ok(()) => {
+                tracing::info!("{}: {RELOADED}", self.peers[at].describe());
+                Ok(Reply::Done)
+            }
             Err(why) => Err(Refusal::new(libc::EINVAL, why).into()),
         }
     }
@@ -44,7 +50,6 @@ impl Control {
         })?;
         self.slots.allow(allowances(&config));
         (self.config, self.policy) = (config, policy);
-        tracing::info!("configuration and policy were read again");
         Ok(())
     }
 }
