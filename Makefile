@@ -4,7 +4,7 @@ export PATH := $(HOME)/.cargo/bin:$(PATH)
 export BIN := $(or $(CARGO_TARGET_DIR),target)/release
 CARGO ?= cargo
 
-.PHONY: help setup build demo test test-long bench bench-micro unvalidated fuzz fmt lint deny clean
+.PHONY: help setup build demo test test-long bench bench-micro unvalidated model fuzz fmt lint deny clean
 
 help: ## this list
 	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' Makefile | expand -t 18
@@ -40,6 +40,10 @@ unvalidated: setup
 
 bench-micro: setup ## instructions per packet of the data path's pieces, by callgrind
 	@$(CARGO) run --release --locked --package multistack-bench --bin micro
+
+model: ## model-check the rings and doorbells with loom
+	@RUSTFLAGS="--cfg loom" $(CARGO) test --locked --package multistack-ring --lib \
+	    --target-dir $(or $(CARGO_TARGET_DIR),target)/loom
 
 fuzz: setup ## fuzz parser, classifier, egress check, fragments and ICMP; SECONDS each (60)
 	@fuzz/run $(or $(SECONDS),60)

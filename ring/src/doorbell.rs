@@ -5,9 +5,9 @@
 use core::mem::size_of;
 use core::ptr::NonNull;
 use core::slice;
-use core::sync::atomic::{AtomicU64, Ordering, fence};
 
 use crate::ALIGN;
+use crate::sync::{AtomicU64, Ordering, fence};
 
 /// The doorbells of one worker.
 ///

@@ -3,9 +3,9 @@
 use core::fmt;
 use core::mem::size_of;
 use core::ptr::NonNull;
-use core::sync::atomic::{AtomicU32, Ordering};
 
 use crate::prefetch::LINE;
+use crate::sync::{AtomicU32, Ordering};
 use crate::{ALIGN, Entry, prefetch_read, prefetch_write};
 
 /// Largest capacity of a ring, in entries. Cursors are free-running `u32`s, so anything up to
@@ -332,3 +332,6 @@ impl<T: Entry> Consumer<T> {
         Ok(count)
     }
 }
+
+#[cfg(test)]
+mod tests;
