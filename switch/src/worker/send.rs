@@ -17,23 +17,23 @@ const PATIENCE_MS: u64 = 2;
 const NO_ONE: u16 = u16::MAX;
 
 impl<I: Io> Worker<I> {
-    /// A turn of each vport that rang, and then of those that have more, until as many packets are sent as
-    /// the NIC may bring in a round, so that an echo keeps up.
+    /// A turn of each vport that rang or has more, until as many packets are sent as the NIC may bring in a
+    /// round, so that an echo keeps up. Who rings meanwhile has a turn before anyone has another.
     pub(super) fn serve_vports(&mut self, hand: &mut Hand<I::Buf>) -> bool {
-        for word in 0..self.pending.len() {
-            self.pending[word] |= self.doorbells.answer(word);
-        }
         let mut sent = 0;
         loop {
+            for word in 0..self.pending.len() {
+                self.pending[word] |= self.doorbells.answer(word);
+            }
             let waiting: u32 = self.pending.iter().map(|word| word.count_ones()).sum();
             let served = self.give_turns(waiting > 1, hand);
             sent += served;
+            if served > 0 {
+                self.publish();
+            }
             if served == 0 || sent >= BURSTS * BURST {
                 break;
             }
-        }
-        if sent > 0 {
-            self.publish();
         }
         sent > 0
     }
