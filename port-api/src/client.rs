@@ -73,7 +73,9 @@ impl Client {
     /// [`Error::Refused`] with the switch's reason, [`Error::Closed`] if it is gone or ends,
     /// [`Error::Io`] if it does not answer within 10 s.
     pub fn call(&self, request: &Request, fds: &[BorrowedFd<'_>]) -> Result<Reply, Error> {
+        ring::step();
         self.conn.send(request, fds)?;
+        ring::step();
         match self.conn.recv()?.message {
             Reply::Refused { errno, message } => Err(Error::Refused { errno, message }),
             Reply::Shutdown => Err(Error::Closed),

@@ -7,8 +7,10 @@
 //! Read in this order: `testbed` (what each test stands on), `process`, `netns`, then the tests; for
 //! those of single frames `raw`, `scene`, `frames` before.
 
+mod actors;
 mod attach;
 mod authority;
+mod beat;
 mod claims;
 mod control;
 mod death;
@@ -20,16 +22,23 @@ mod handover;
 mod host_path;
 mod icmp;
 mod ingress;
+mod kill_points;
 mod local;
 mod malformed;
+mod misbehaviour;
 mod net_tools;
 mod netns;
+mod observer;
 mod path_mtu;
 mod process;
+mod random;
 mod raw;
 mod scene;
 mod serving;
 mod shutdown;
+mod soak;
 mod spoofing;
 mod startup;
 mod testbed;
+mod torture;
+mod victim;
