@@ -61,7 +61,7 @@ fmt: ## format the sources
 lint: setup ## formatting and clippy
 	@$(CARGO) fmt --all --check
 	@$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
-	@$(CARGO) clippy --package multistack --all-features --locked -- -D warnings
+	@$(CARGO) clippy --package multistack --package stack-probe --all-features --locked -- -D warnings
 
 deny: ## licences, bans, sources and advisories of the dependencies
 	@.ci/deny

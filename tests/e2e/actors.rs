@@ -147,7 +147,7 @@ fn torture(bed: &Testbed, stop: &AtomicBool) -> Tally {
         }
         let kind = KINDS[number % KINDS.len()];
         let mut victim = kind.start(bed, &format!("{HOST_V4}:9"));
-        let how = number / KINDS.len() % ends.len();
+        let how = number % ends.len();
         if how > 0 {
             victim.expect("as vport");
         }

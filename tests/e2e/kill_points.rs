@@ -16,7 +16,8 @@ const FEWEST: u64 = 27;
 
 /// `stack-probe` with the feature `kill-points`: `make kill-points`.
 fn program() -> PathBuf {
-    let path = std::env::var_os("MULTISTACK_KILL_POINTS").expect("make test sets it");
+    let path = std::env::var_os("MULTISTACK_KILL_POINTS")
+        .expect("MULTISTACK_KILL_POINTS is set by make test");
     PathBuf::from(path)
 }
 

@@ -1,11 +1,12 @@
 //! A real primary, real stacks and a kernel client, each side in a network namespace of its own.
 //!
 //! Needs root, hugepages and the workspace's programs next to the primary's (or in
-//! `$MULTISTACK_BIN`): `make test` sees to all of it. The tests take turns, whatever
+//! `$MULTISTACK_BIN`), and for `kill_points` one more: `make test` sees to all of it. The tests take turns, whatever
 //! `--test-threads` says. `MULTISTACK_LONG=1` makes some of them take minutes.
 //!
 //! Read in this order: `testbed` (what each test stands on), `process`, `netns`, then the tests; for
-//! those of single frames `raw`, `scene`, `frames` before.
+//! those of single frames `raw`, `scene`, `frames` before, for `torture`, `kill_points` and `soak`
+//! `observer`, `beat`, `victim`, `actors`.
 
 mod actors;
 mod attach;
