@@ -30,6 +30,8 @@ fn main() -> ExitCode {
         .with_writer(std::io::stderr)
         .with_ansi(std::io::stderr().is_terminal())
         .with_target(false)
+        // To say on stderr that stderr is gone, as after a hangup, is a panic.
+        .log_internal_errors(false)
         .init();
     match switch::run::run(&eal_args, &config) {
         Ok(()) => ExitCode::SUCCESS,

@@ -48,8 +48,7 @@ impl Client {
             version: VERSION,
             client: program.to_owned(),
         };
-        conn.send(&hello, &[])?;
-        let greeting = match conn.recv()?.message {
+        let greeting = match exchange(&conn, &hello, &[])? {
             Reply::Hello(greeting) => greeting,
             other => return Err(unexpected(other)),
         };
@@ -73,10 +72,7 @@ impl Client {
     /// [`Error::Refused`] with the switch's reason, [`Error::Closed`] if it is gone or ends,
     /// [`Error::Io`] if it does not answer within 10 s.
     pub fn call(&self, request: &Request, fds: &[BorrowedFd<'_>]) -> Result<Reply, Error> {
-        ring::step();
-        self.conn.send(request, fds)?;
-        ring::step();
-        match self.conn.recv()?.message {
+        match exchange(&self.conn, request, fds)? {
             Reply::Refused { errno, message } => Err(Error::Refused { errno, message }),
             Reply::Shutdown => Err(Error::Closed),
             Reply::Evicted { message } => Err(Error::Refused {
@@ -99,6 +95,17 @@ impl Client {
 impl AsFd for Client {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.conn.as_fd()
+    }
+}
+
+fn exchange(conn: &Connection, request: &Request, fds: &[BorrowedFd<'_>]) -> Result<Reply, Error> {
+    ring::step();
+    let sent = conn.send(request, fds);
+    ring::step();
+    match sent {
+        // It may have said why before it closed the connection.
+        Ok(()) | Err(Error::Closed) => Ok(conn.recv()?.message),
+        Err(error) => Err(error),
     }
 }
 

@@ -1,16 +1,15 @@
 //! All claims, and the kernel sockets that stand for them.
 
-use std::collections::BTreeMap;
-use std::net::SocketAddr;
-use std::os::fd::OwnedFd;
-
 use port_api::protocol::{MAX_BATCH, Wanted};
 use port_api::{ClaimSpec, Kind};
+use std::collections::{BTreeMap, HashMap};
+use std::net::SocketAddr;
 
 use crate::command::Changes;
 use crate::flow_table::Seed;
+use crate::foreign::Passed;
 use crate::key::Subject;
-use crate::policy::Policy;
+use crate::policy::{Policy, User};
 use crate::refusal::Refusal;
 use crate::tables::{Holder, Tables};
 
@@ -30,7 +29,7 @@ pub struct Claim {
     /// The vport that may take it over.
     offered: Option<u16>,
     /// Kept open, so that the kernel can give the port to no one else.
-    _socket: Option<OwnedFd>,
+    _socket: Option<Passed>,
 }
 
 impl Claim {
@@ -49,7 +48,7 @@ pub struct Claimant {
     /// Its vport.
     pub slot: u16,
     /// Its process's user.
-    pub uid: u32,
+    pub user: User,
 }
 
 /// What claims depend on, and may change at any time.
@@ -58,30 +57,33 @@ pub struct Surroundings<'a> {
     pub nic_of: &'a dyn Fn(u32) -> Option<u8>,
     /// The name of the stack on a vport.
     pub holder: &'a dyn Fn(u16) -> String,
+    /// Who may claim what the kernel has no say in.
+    pub policy: &'a Policy,
 }
 
 /// The claims in force.
 pub struct Claims {
     by_id: BTreeMap<u64, Claim>,
+    /// How many each vport has.
+    held: HashMap<u16, usize>,
     next_id: u64,
     /// As every worker has them: if a claim fits here, it fits there.
     tables: Tables,
     most: u32,
     netns: u64,
-    policy: Policy,
 }
 
 impl Claims {
     /// No claims yet; at most `most`. `netns` is the primary's network namespace, as
     /// [`netns_cookie`](port_api::netns_cookie) gives it; `seed` is that of the workers' tables.
-    pub fn new(most: u32, seed: Seed, netns: u64, policy: Policy) -> Self {
+    pub fn new(most: u32, seed: Seed, netns: u64) -> Self {
         Self {
             by_id: BTreeMap::new(),
+            held: HashMap::new(),
             next_id: 1,
             tables: Tables::new(most, seed),
             most,
             netns,
-            policy,
         }
     }
 
@@ -96,7 +98,7 @@ impl Claims {
     pub fn add(
         &mut self,
         wanted: &[Wanted],
-        sockets: Vec<OwnedFd>,
+        sockets: Vec<Passed>,
         by: Claimant,
         around: &Surroundings<'_>,
     ) -> Result<(u64, Changes), Refusal> {
@@ -131,7 +133,7 @@ impl Claims {
     fn add_one(
         &mut self,
         spec: &ClaimSpec,
-        socket: Option<OwnedFd>,
+        socket: Option<Passed>,
         by: Claimant,
         around: &Surroundings<'_>,
     ) -> Result<(Subject, Holder), Refusal> {
@@ -152,6 +154,7 @@ impl Claims {
             return Err(full());
         }
         self.by_id.insert(self.next_id, claim);
+        *self.held.entry(by.slot).or_default() += 1;
         self.next_id += 1;
         Ok((subject, holder))
     }
@@ -160,6 +163,17 @@ impl Claims {
     pub fn remove(&mut self, id: u64) {
         if let Some(claim) = self.by_id.remove(&id) {
             self.tables.remove(&claim.subject, claim.slot);
+            self.lose(claim.slot);
+        }
+    }
+
+    /// The vport has one less.
+    fn lose(&mut self, slot: u16) {
+        let held = self.count(slot) - 1;
+        if held == 0 {
+            self.held.remove(&slot);
+        } else {
+            self.held.insert(slot, held);
         }
     }
 
@@ -187,12 +201,15 @@ impl Claims {
         let claim = self.by_id.get_mut(&id).filter(offered);
         let none = || Refusal::new(libc::ENOENT, format!("claim {id} is not offered to you"));
         let claim = claim.ok_or_else(none)?;
-        claim.before = (claim.slot != slot).then_some(claim.slot);
+        let former = claim.slot;
+        claim.before = (former != slot).then_some(former);
         claim.slot = slot;
         claim.offered = None;
         let change = (claim.subject, claim.holder());
         // It is in the tables, and only changes hands.
         let _ = self.tables.insert(&change.0, change.1);
+        *self.held.entry(slot).or_default() += 1;
+        self.lose(former);
         Ok(change)
     }
 
@@ -200,9 +217,9 @@ impl Claims {
     /// one called `only`. The workers are still to be told of what changes.
     pub fn withdraw_former(&mut self, slot: u16, only: Option<u64>) -> Changes {
         let mut changes = Changes::new();
-        for (id, claim) in &mut self.by_id {
-            let concerned = only.is_none_or(|only| only == *id);
-            if concerned && claim.before == Some(slot) {
+        let range = only.map_or(0..=u64::MAX, |id| id..=id);
+        for (_, claim) in self.by_id.range_mut(range) {
+            if claim.before == Some(slot) {
                 claim.before = None;
                 changes.push((claim.subject, claim.holder()));
             }
@@ -247,8 +264,7 @@ impl Claims {
 
     /// How many claims a vport has.
     pub fn count(&self, slot: u16) -> usize {
-        let of_slot = |claim: &&Claim| claim.slot == slot;
-        self.by_id.values().filter(of_slot).count()
+        self.held.get(&slot).copied().unwrap_or_default()
     }
 }
 
@@ -269,18 +285,22 @@ mod tests {
     use super::*;
     use port_api::{Protocol, netns_cookie};
     use rustix::net::{AddressFamily, SocketType, socket};
-    use std::os::fd::AsFd;
+    use std::os::fd::{AsFd, OwnedFd};
 
     /// The user that the default policy lets claim anything.
-    pub fn uid() -> u32 {
-        rustix::process::getuid().as_raw()
+    pub fn user() -> User {
+        let (uid, gid) = (rustix::process::getuid(), rustix::process::getgid());
+        User {
+            uid: uid.as_raw(),
+            gid: gid.as_raw(),
+        }
     }
 
     pub fn claims() -> Claims {
         let any = socket(AddressFamily::INET, SocketType::DGRAM, None).unwrap();
         let here = netns_cookie(any.as_fd()).unwrap();
         let seed = Seed([0x1234_5678_9abc_def1, 0xfedc_ba98_7654_3211]);
-        Claims::new(8, seed, here, Policy::default())
+        Claims::new(8, seed, here)
     }
 
     pub fn wanted(spec: ClaimSpec, socket: bool) -> Wanted {
@@ -297,8 +317,10 @@ mod tests {
         let around = Surroundings {
             nic_of: &|index| (index == 7).then_some(2),
             holder: &|slot| format!("stack{slot}"),
+            policy: &Policy::default(),
         };
-        let (first, changes) = claims.add(wanted, sockets, by, &around)?;
+        let sockets = sockets.into_iter().map(|fd| Passed::new(fd).unwrap());
+        let (first, changes) = claims.add(wanted, sockets.collect(), by, &around)?;
         assert_eq!(changes.len(), wanted.len());
         assert!(changes.iter().all(|(_, holder)| holder.vport == by.slot));
         Ok(first)
@@ -306,7 +328,7 @@ mod tests {
 
     /// Adds one claim that takes no socket.
     pub fn add(claims: &mut Claims, spec: ClaimSpec, slot: u16) -> Result<u64, Refusal> {
-        let by = Claimant { slot, uid: uid() };
+        let by = Claimant { slot, user: user() };
         add_as(claims, &[wanted(spec, false)], vec![], by)
     }
 
@@ -324,7 +346,7 @@ mod tests {
         let mut claims = claims();
         let by = Claimant {
             slot: 3,
-            uid: uid(),
+            user: user(),
         };
         add(&mut claims, udp(9), 4).unwrap();
         let three = [7, 8, 9].map(|port| wanted(udp(port), false));
@@ -408,7 +430,7 @@ mod tests {
         let group = ClaimSpec::tuple(Protocol::Udp, addr);
         let by = Claimant {
             slot: 3,
-            uid: uid(),
+            user: user(),
         };
         let id = add_as(&mut claims, &[wanted(group, true)], vec![socket], by).unwrap();
         assert_eq!(claims.offer(id, 3, 4).unwrap_err().errno, libc::EINVAL);

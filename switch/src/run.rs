@@ -3,8 +3,6 @@
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroU64;
-use std::os::fd::OwnedFd;
-use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread;
@@ -14,21 +12,23 @@ use dpdk::lcore::{JoinHandle, Lcore, launch};
 use dpdk::{Eal, Ledger, Memzone};
 use port_api::{Buffers, Protocol, Region, RingPort, bind, netns_cookie};
 use rustix::net::{AddressFamily, SocketType};
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use rustix::process::{Resource, getrlimit, setrlimit};
 use wire::MacAddr;
 
 use crate::claims::Claims;
 use crate::classify::{self, Broadcasts, Hosts, MAX_HOSTS};
 use crate::config::Config;
-use crate::control::{Control, MEMZONE};
+use crate::control::{Bounds, Control, MEMZONE, Setup};
 use crate::error::{RunError, setup};
 use crate::flow_table::Seed;
 use crate::io::DpdkIo;
 use crate::nics::Nic;
 use crate::plan::Plan;
 use crate::policy::Policy;
+use crate::signals::Signals;
 use crate::socket::ControlSocket;
 use crate::stacks::Slots;
+use crate::stock::DpdkStock;
 use crate::tables::Tables;
 use crate::vport::Peer;
 use crate::worker::{NicSetup, Worker};
@@ -39,29 +39,28 @@ const ADDRESS_PATIENCE: Duration = Duration::from_secs(4);
 /// Ethernet header, in bytes.
 const FRAME_OVERHEAD: usize = 14;
 
-/// Runs the primary with EAL's arguments (program name first) until SIGTERM, SIGINT or SIGHUP.
+/// Runs the primary with EAL's arguments (program name first) until SIGTERM or SIGINT.
 ///
 /// # Errors
 /// [`RunError`]. Whatever the end, nothing is left behind: neither sockets nor netdevs nor
 /// hugepage files.
 pub fn run(eal_args: &[String], config: &Config) -> Result<(), RunError> {
     // First of all: a signal that comes while all this starts is then a request to end, too.
-    let signals = signals().map_err(|source| RunError::Io {
+    let signals = Signals::catch().map_err(|source| RunError::Io {
         what: "signal handlers",
         source,
     })?;
-    let policy = match &config.policy {
-        Some(path) => Policy::read(path)?,
-        None => Policy::default(),
-    };
+    let policy = Policy::of(config)?;
+    allow_descriptors();
     // Dropped in reverse order: EAL's files go last.
     let eal = Eal::primary(eal_args)?;
     let default = || PathBuf::from(format!("/run/multistack/{}.sock", eal.file_prefix()));
     let path = config.socket.clone().unwrap_or_else(default);
-    let socket = ControlSocket::listen(&path).map_err(|source| RunError::Socket {
-        path: path.clone(),
-        source,
-    })?;
+    let socket =
+        ControlSocket::listen(&path, &config.access).map_err(|source| RunError::Socket {
+            path: path.clone(),
+            source,
+        })?;
     let lcores = eal.worker_lcores();
     if lcores.is_empty() {
         return Err(setup(
@@ -98,31 +97,30 @@ pub fn run(eal_args: &[String], config: &Config) -> Result<(), RunError> {
         running.push(launch(lcore.id, move || worker.run())?);
     }
     let hosts = u16::try_from(nics.len()).map_err(|_| setup("too many ports"))?;
-    let mut control = Control {
-        slots: Slots::new(region.clone(), hosts, plan.limits),
-        claims: Claims::new(config.max_claims, seed, own_netns()?, policy),
-        listener: socket
-            .listener
-            .try_clone()
-            .map_err(|source| RunError::Socket {
-                path: path.clone(),
-                source,
-            })?,
+    let setup = Setup {
+        slots: Slots::new(region.clone(), hosts, plan.allowances),
+        claims: Claims::new(config.max_claims, seed, own_netns()?),
+        policy,
+        config: config.clone(),
+        socket,
         signals,
         file_prefix: eal.file_prefix().to_owned(),
         runtime_dir: eal.runtime_dir(),
-        pool,
-        ledger,
+        stock: Box::new(DpdkStock { pool, ledger }),
         nics,
         workers,
-        peers: Vec::new(),
+        bounds: Bounds::default(),
     };
+    let mut control = Control::new(setup).map_err(|source| RunError::Io {
+        what: "the control thread",
+        source,
+    })?;
     let result = start_hosts(&mut control, &region, &buffers).and_then(|()| {
         await_addresses(config);
         announce(&control, &lcores, &path);
         control.run().map_err(RunError::from)
     });
-    finish(control, running, &socket);
+    finish(control, running);
     result
 }
 
@@ -179,7 +177,8 @@ fn start_hosts(control: &mut Control, region: &Region, buffers: &Buffers) -> Res
             nic: at,
             waker: waker.clone(),
         };
-        control.slots.open(slot, &control.workers, peer)?;
+        let quota = control.slots.quota();
+        control.slots.open(slot, quota, &control.workers, peer)?;
         nic.host
             .start(RingPort::new(region, buffers.clone(), slot, nic.id))?;
     }
@@ -228,14 +227,14 @@ fn announce(control: &Control, lcores: &[Lcore], path: &std::path::Path) {
         "ready: control socket {}, workers on lcores {}, {} mbufs",
         path.display(),
         workers.join(","),
-        control.pool.layout().count,
+        control.stock.layout().count,
     );
 }
 
-fn finish(mut control: Control, running: Vec<JoinHandle<DpdkIo>>, socket: &ControlSocket) {
+fn finish(mut control: Control, running: Vec<JoinHandle<DpdkIo>>) {
     tracing::info!("ending: telling {} clients", control.peers.len());
     // No one new from here on.
-    let _ = rustix::net::shutdown(&socket.listener, rustix::net::Shutdown::Both);
+    let _ = rustix::net::shutdown(&control.socket.listener, rustix::net::Shutdown::Both);
     control.say_farewell();
     let Control { nics, workers, .. } = control;
     let mut ports = Vec::new();
@@ -282,10 +281,12 @@ fn seed() -> Result<Seed, RunError> {
     Ok(Seed([random()?, random()?]))
 }
 
-fn signals() -> io::Result<OwnedFd> {
-    let (receiver, sender) = UnixStream::pair()?;
-    for signal in [SIGTERM, SIGINT, SIGHUP] {
-        signal_hook::low_level::pipe::register(signal, sender.try_clone()?)?;
+/// Each client takes two descriptors, each claim with a socket one; the soft limit is for programs that
+/// use select(2).
+fn allow_descriptors() {
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    if let Err(error) = setrlimit(Resource::Nofile, limit) {
+        tracing::warn!("RLIMIT_NOFILE stays as it is: {error}");
     }
-    Ok(receiver.into())
 }
