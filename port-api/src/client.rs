@@ -99,7 +99,10 @@ impl AsFd for Client {
 }
 
 fn exchange(conn: &Connection, request: &Request, fds: &[BorrowedFd<'_>]) -> Result<Reply, Error> {
-    match conn.send(request, fds) {
+    ring::step();
+    let sent = conn.send(request, fds);
+    ring::step();
+    match sent {
         // It may have said why before it closed the connection.
         Ok(()) | Err(Error::Closed) => Ok(conn.recv()?.message),
         Err(error) => Err(error),

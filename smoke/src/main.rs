@@ -4,10 +4,12 @@
 mod attach;
 mod claim;
 mod hostile;
+mod once;
 mod raw;
 mod receive;
 mod spec;
 mod spoof;
+mod twice;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -89,7 +91,8 @@ enum Command {
         #[arg(long, default_value_t = 1)]
         seconds: u64,
     },
-    /// Receive, count and give back, until SIGTERM or SIGINT.
+    /// Receive, count and give back, until SIGTERM or SIGINT; SIGUSR1 ends this and the next two in its
+    /// handler.
     Sink {
         /// tcp or udp.
         protocol: Protocol,
@@ -100,6 +103,24 @@ enum Command {
     Hoard {
         /// tcp or udp.
         protocol: Protocol,
+        /// Local address and port.
+        addr: SocketAddr,
+    },
+    /// Receive and give back, and release the claim and make it again all the time, until SIGTERM or
+    /// SIGINT.
+    Fickle {
+        /// tcp or udp.
+        protocol: Protocol,
+        /// Local address and port.
+        addr: SocketAddr,
+    },
+    /// Receive UDP, and give every buffer back twice, until SIGTERM or SIGINT.
+    Twice {
+        /// Local address and port.
+        addr: SocketAddr,
+    },
+    /// Claim, receive UDP, answer, send from an empty buffer, give back, release, detach: each once.
+    Once {
         /// Local address and port.
         addr: SocketAddr,
     },
@@ -127,6 +148,9 @@ fn run(args: &Args) -> Result<(), Box<dyn std::error::Error>> {
         Command::Raw { ref claims } => raw::obey(target, claims),
         Command::Sink { protocol, addr } => receive::sink(target, protocol, addr),
         Command::Hoard { protocol, addr } => receive::hoard(target, protocol, addr),
+        Command::Fickle { protocol, addr } => receive::fickle(target, protocol, addr),
+        Command::Twice { addr } => twice::give_back(target, addr),
+        Command::Once { addr } => once::run(target, addr),
     }
 }
 

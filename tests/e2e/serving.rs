@@ -65,7 +65,8 @@ fn what_a_stack_gives_up_is_the_kernels_again() {
     bed.finish();
 }
 
-fn serve_http(bed: &Testbed) -> Process {
+/// Serves `bed.dir`/www on port 80.
+pub fn serve_http(bed: &Testbed) -> Process {
     let root = bed.dir.join("www");
     fs::create_dir(&root).unwrap();
     fs::write(root.join("index.html"), "a page\n").unwrap();
