@@ -74,14 +74,26 @@ impl Client {
     /// [`Error::Io`] if it does not answer within 10 s.
     pub fn call(&self, request: &Request, fds: &[BorrowedFd<'_>]) -> Result<Reply, Error> {
         self.conn.send(request, fds)?;
+        self.answer()
+    }
+
+    fn answer(&self) -> Result<Reply, Error> {
         match self.conn.recv()?.message {
             Reply::Refused { errno, message } => Err(Error::Refused { errno, message }),
             Reply::Shutdown => Err(Error::Closed),
             Reply::Evicted { message } => Err(Error::Refused {
                 errno: libc::ECONNABORTED,
-                message,
+                message: format!("the switch has shut this vport: {message}"),
             }),
             reply => Ok(reply),
+        }
+    }
+
+    /// What the primary says unasked, once it is not [connected](Self::is_connected) any more.
+    pub(crate) fn farewell(&self) -> Error {
+        match self.answer() {
+            Ok(reply) => unexpected(reply),
+            Err(error) => error,
         }
     }
 

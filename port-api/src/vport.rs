@@ -18,6 +18,10 @@ use crate::protocol::{Attachment, ClaimSpec, PortRow, Reply, Request, Wanted};
 use crate::raw::{Buffers, Region};
 use crate::ring_port::RingPort;
 
+/// Rounds after which a stack that always has work looks whether the primary is still there: one
+/// system call in so many is not felt.
+const LOOK_AFTER: u32 = 256;
+
 /// An attached vport: a stack's place on the switch. Bursts are [`RingPort`]'s methods.
 ///
 /// Dropping it detaches: claims end, and the switch takes every buffer back. While the process
@@ -28,6 +32,7 @@ pub struct Vport {
     attachment: Attachment,
     rings: RingPort,
     backoff: Backoff,
+    rounds: u32,
     detached: bool,
     // Last: rings and buffers lie in its memory, which stays mapped for the life of the process.
     _eal: Eal,
@@ -41,9 +46,9 @@ impl Vport {
     /// several times, but only to one primary. Takes some 60 ms the first time.
     ///
     /// # Errors
-    /// [`Error::Connect`] if no primary answers, [`Error::Version`] if it is of another version or
-    /// runs with another DPDK, [`Error::Eal`], or [`Error::Refused`]: a bad name (`EINVAL`), or no
-    /// vport left (`ENOSPC`).
+    /// [`Error::Connect`] if no primary answers, [`Error::Closed`] if it ends meanwhile,
+    /// [`Error::Version`] if it is of another version or runs with another DPDK, [`Error::Eal`], or
+    /// [`Error::Refused`]: a bad name (`EINVAL`), or no vport left (`ENOSPC`).
     pub fn attach(path: &Path, name: &str) -> Result<Self, Error> {
         let client = Client::connect(path, concat!("port-api ", env!("CARGO_PKG_VERSION")))?;
         let theirs = &client.greeting().dpdk;
@@ -53,8 +58,14 @@ impl Vport {
                 theirs: theirs.clone(),
             });
         }
-        let eal = Eal::secondary(&client.greeting().file_prefix)
-            .map_err(|error| Error::Eal(error.to_string()))?;
+        let eal = Eal::secondary(&client.greeting().file_prefix).map_err(|error| {
+            // With the primary gone in the middle of it, that is the reason.
+            if client.is_connected() {
+                Error::Eal(error.to_string())
+            } else {
+                Error::Closed
+            }
+        })?;
         let attach = Request::Attach {
             name: name.to_owned(),
         };
@@ -69,6 +80,7 @@ impl Vport {
             attachment,
             rings,
             backoff: Backoff::new(false),
+            rounds: 0,
             detached: false,
             _eal: eal,
         })
@@ -247,13 +259,27 @@ impl Vport {
 
     /// To be called once per round of a stack's loop, with whether there was anything to do: an
     /// idle stack pauses, then sleeps up to 100 µs ([`Backoff`]). False when the switch has ended
-    /// or has shut this vport: then it is time to leave.
+    /// or died, or has shut this vport: then it is time to leave, and [`why_over`](Self::why_over)
+    /// tells which.
+    ///
+    /// A switch that ends in order says so in shared memory, seen in the same round. The death of one
+    /// that is killed is seen when the stack next sleeps, or after 256 busy rounds: within 100 ms
+    /// if a round takes no longer than 390 µs.
     pub fn idle(&mut self, worked: bool) -> bool {
         self.backoff.after_poll(worked);
-        if self.backoff.is_asleep() && !self.client.is_connected() {
+        self.rounds = self.rounds.wrapping_add(1);
+        let looks = self.backoff.is_asleep() || self.rounds.is_multiple_of(LOOK_AFTER);
+        if looks && !self.client.is_connected() {
             return false;
         }
         self.rings.is_open()
+    }
+
+    /// Why [`idle`](Self::idle) said that it is over: [`Error::Closed`] if the switch has ended or died;
+    /// [`Error::Refused`] (`ECONNABORTED`) with the reason if it has shut this vport, or another
+    /// error if it does not say within 10 s. Waits for what it says.
+    pub fn why_over(&self) -> Error {
+        self.client.farewell()
     }
 }
 

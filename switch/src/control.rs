@@ -9,7 +9,6 @@ use dpdk::{Eal, Ledger, Mempool};
 use port_api::Error;
 use port_api::protocol::{Greeting, Reply, Request, VERSION};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::net::{SocketFlags, accept_with};
 
 use crate::claims::{Claims, tuple_at};
 use crate::command::Event;
@@ -21,18 +20,18 @@ use crate::refusal::Refusal;
 use crate::stacks::{Slots, Stack};
 use crate::workers::{Stuck, Workers};
 
+mod arrival;
 mod claiming;
 mod lifecycle;
 mod traces;
+
+pub(crate) use arrival::Arrivals;
 
 /// How often the control thread looks for what workers say unasked.
 const EVENT_PERIOD: Timespec = Timespec {
     tv_sec: 0,
     tv_nsec: 100_000_000,
 };
-
-/// Most clients at a time; more are turned away.
-const MAX_PEERS: usize = 8192;
 
 /// Name of the memzone of rings and doorbells.
 pub const MEMZONE: &str = "multistack";
@@ -50,6 +49,7 @@ pub struct Control {
     pub(crate) slots: Slots,
     pub(crate) claims: Claims,
     pub(crate) peers: Vec<Peer>,
+    pub(crate) arrivals: Arrivals,
 }
 
 /// Why a request was not answered as hoped.
@@ -108,13 +108,14 @@ impl Control {
             if ready.connection {
                 self.accept();
             }
+            self.nics.iter_mut().for_each(Nic::watch_link);
         }
     }
 
     fn wait(&self) -> Ready {
         let mut fds = vec![
             PollFd::new(&self.signals, PollFlags::IN),
-            PollFd::new(&self.listener, PollFlags::IN),
+            PollFd::new(&self.listener, self.arrivals.interest()),
         ];
         let mut whose = Vec::with_capacity(2 * self.peers.len());
         for (at, peer) in self.peers.iter().enumerate() {
@@ -144,21 +145,6 @@ impl Control {
             }
         }
         ready
-    }
-
-    fn accept(&mut self) {
-        let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
-        let Ok(socket) = accept_with(&self.listener, flags) else {
-            return;
-        };
-        if self.peers.len() >= MAX_PEERS {
-            tracing::warn!("turned a client away: there are {MAX_PEERS} already");
-            return;
-        }
-        match Peer::new(socket) {
-            Ok(peer) => self.peers.push(peer),
-            Err(error) => tracing::debug!("a client died while connecting: {error}"),
-        }
     }
 
     fn listen_to(&mut self, at: usize) -> Result<(), Stuck> {

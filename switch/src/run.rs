@@ -1,4 +1,4 @@
-//! Start and end of the primary.
+//! The start of the primary.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -10,17 +10,19 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use dpdk::lcore::{JoinHandle, Lcore, launch};
+use dpdk::lcore::{Lcore, launch};
 use dpdk::{Eal, Ledger, Memzone};
 use port_api::{Buffers, Protocol, Region, RingPort, bind, netns_cookie};
 use rustix::net::{AddressFamily, SocketType};
+use rustix::process::{Resource, getrlimit, setrlimit};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use wire::MacAddr;
 
 use crate::claims::Claims;
 use crate::classify::{self, Broadcasts, Hosts, MAX_HOSTS};
 use crate::config::Config;
-use crate::control::{Control, MEMZONE};
+use crate::control::{Arrivals, Control, MEMZONE};
+use crate::ending::finish;
 use crate::error::{RunError, setup};
 use crate::flow_table::Seed;
 use crate::io::DpdkIo;
@@ -50,6 +52,7 @@ pub fn run(eal_args: &[String], config: &Config) -> Result<(), RunError> {
         what: "signal handlers",
         source,
     })?;
+    raise_file_limit();
     let policy = match &config.policy {
         Some(path) => Policy::read(path)?,
         None => Policy::default(),
@@ -116,13 +119,14 @@ pub fn run(eal_args: &[String], config: &Config) -> Result<(), RunError> {
         nics,
         workers,
         peers: Vec::new(),
+        arrivals: Arrivals::default(),
     };
     let result = start_hosts(&mut control, &region, &buffers).and_then(|()| {
         await_addresses(config);
         announce(&control, &lcores, &path);
         control.run().map_err(RunError::from)
     });
-    finish(control, running, &socket);
+    finish(control, running, &socket, result.is_ok());
     result
 }
 
@@ -232,29 +236,13 @@ fn announce(control: &Control, lcores: &[Lcore], path: &std::path::Path) {
     );
 }
 
-fn finish(mut control: Control, running: Vec<JoinHandle<DpdkIo>>, socket: &ControlSocket) {
-    tracing::info!("ending: telling {} clients", control.peers.len());
-    // No one new from here on.
-    let _ = rustix::net::shutdown(&socket.listener, rustix::net::Shutdown::Both);
-    control.say_farewell();
-    let Control { nics, workers, .. } = control;
-    let mut ports = Vec::new();
-    for nic in nics {
-        nic.host.stop();
-        ports.push(nic.port);
-    }
-    workers.stop();
-    for worker in running {
-        // Dropping what it worked on lets go of the queues.
-        if worker.join().is_err() {
-            tracing::error!("a worker panicked");
-        }
-    }
-    for port in ports {
-        if let Err(error) = port.close() {
-            tracing::warn!("{error}");
-        }
-    }
+/// Raises the limit of open files as far as this process may: a stack takes two, and each of its
+/// claims on a TCP or UDP port one, which is more than the 1024 that are customary.
+fn raise_file_limit() {
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    // Not for all of the kernel's ideas of "no limit"; then it is high enough as it is.
+    let _ = setrlimit(Resource::Nofile, limit);
 }
 
 fn own_netns() -> Result<u64, RunError> {
