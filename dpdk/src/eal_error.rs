@@ -148,7 +148,11 @@ fn unknown_option<'a>(args: &'a [String], usage: &str) -> Option<&'a str> {
 }
 
 /// What to do about the lines that say only what happened.
-const HINTS: [(&str, &str); 5] = [
+const HINTS: [(&str, &str); 6] = [
+    (
+        "Too many open files",
+        ": raise the limit (ulimit -n, LimitNOFILE=); each hugepage takes one",
+    ),
     (
         "version mismatch",
         ": link the stack and the switch with the same DPDK",

@@ -119,3 +119,47 @@ pub(crate) fn unexpected(reply: Reply) -> Error {
         other => Error::Protocol(format!("not an answer to what was asked: {other:?}")),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use rustix::net::socketpair;
+
+    use super::*;
+
+    /// What a stack takes for the end when a primary says `last`, if anything, and is gone.
+    fn end(last: Option<&Reply>) -> Error {
+        let flags = SocketFlags::CLOEXEC;
+        let (ours, theirs) =
+            socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None).unwrap();
+        let (client, switch) = (
+            Client {
+                conn: Connection::new(ours),
+                greeting: Greeting {
+                    version: VERSION,
+                    switch: String::new(),
+                    dpdk: String::new(),
+                    file_prefix: String::new(),
+                    pid: 1,
+                },
+            },
+            Connection::new(theirs),
+        );
+        assert!(client.is_connected());
+        if let Some(last) = last {
+            switch.send(last, &[]).unwrap();
+        }
+        drop(switch);
+        assert!(!client.is_connected());
+        client.farewell()
+    }
+
+    #[test]
+    fn an_end_of_the_switch_is_no_end_of_a_vport() {
+        assert!(end(None).is_primary_gone());
+        assert!(end(Some(&Reply::Shutdown)).is_primary_gone());
+        let message = "because".to_owned();
+        let evicted = end(Some(&Reply::Evicted { message }));
+        assert!(!evicted.is_primary_gone());
+        assert!(evicted.to_string().ends_with("because"), "{evicted}");
+    }
+}

@@ -7,7 +7,9 @@
 
 use std::convert::Infallible;
 use std::env;
+use std::ffi::OsStr;
 use std::io;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::Command;
@@ -18,8 +20,10 @@ use crate::client::Client;
 use crate::error::Error;
 use crate::raw::close_on_exec;
 
-/// The program itself, even if its file has been replaced or removed.
+/// The program that runs, even if its file has been removed.
 const OWN_PROGRAM: &str = "/proc/self/exe";
+/// What the kernel adds to the path of a program whose file was removed, or replaced by another one.
+const REMOVED: &str = " (deleted)";
 
 const FIRST_PAUSE: Duration = Duration::from_millis(5);
 const LONGEST_PAUSE: Duration = Duration::from_millis(200);
@@ -47,9 +51,10 @@ pub fn await_primary(path: &Path) -> Result<(), Error> {
 }
 
 /// Begins anew: executes this program again in this process, with its arguments and environment,
-/// after a call that failed because the primary is gone ([`Error::is_primary_gone`]). Memory, threads
-/// and signal handlers go, and so do all file descriptors but the three standard ones: with them goes what a
-/// dead primary's hugepages were kept for.
+/// after a call that failed because the primary is gone ([`Error::is_primary_gone`]). If its file was
+/// replaced meanwhile, as with an upgrade of switch and stacks, that is the new program. Memory,
+/// threads and signal handlers go, and so do all file descriptors but the three standard ones; with
+/// them the hold on a dead primary's hugepages, which the next one may need.
 ///
 /// Returns only if that fails.
 ///
@@ -58,10 +63,21 @@ pub fn await_primary(path: &Path) -> Result<(), Error> {
 pub fn exec_again() -> Result<Infallible, io::Error> {
     // EAL opens its files without this flag.
     close_on_exec()?;
+    let path = env::current_exe()?.into_os_string().into_vec();
+    let path = path.strip_suffix(REMOVED.as_bytes()).unwrap_or(&path);
+    // By its path, so that it keeps its name (`/proc/PID/comm`) as well.
+    let failed = execute(OsStr::from_bytes(path));
+    if failed.kind() == io::ErrorKind::NotFound {
+        return Err(execute(OWN_PROGRAM.as_ref()));
+    }
+    Err(failed)
+}
+
+fn execute(program: &OsStr) -> io::Error {
     let mut args = env::args_os();
-    let mut command = Command::new(OWN_PROGRAM);
+    let mut command = Command::new(program);
     if let Some(name) = args.next() {
         command.arg0(name);
     }
-    Err(command.args(args).exec())
+    command.args(args).exec()
 }

@@ -18,9 +18,21 @@ use crate::protocol::{Attachment, ClaimSpec, PortRow, Reply, Request, Wanted};
 use crate::raw::{Buffers, Region};
 use crate::ring_port::RingPort;
 
-/// Rounds after which a stack that always has work looks whether the primary is still there: one
-/// system call in so many is not felt.
-const LOOK_AFTER: u32 = 256;
+/// When to look whether the primary is still there, which takes a system call: in idle moments, and for
+/// who has none, after so many rounds that it is not felt.
+#[derive(Default)]
+struct Lookout {
+    rounds: u32,
+}
+
+impl Lookout {
+    const ROUNDS: u32 = 256;
+
+    fn is_due(&mut self, idle: bool) -> bool {
+        self.rounds = self.rounds.wrapping_add(1);
+        idle || self.rounds.is_multiple_of(Self::ROUNDS)
+    }
+}
 
 /// An attached vport: a stack's place on the switch. Bursts are [`RingPort`]'s methods.
 ///
@@ -32,7 +44,7 @@ pub struct Vport {
     attachment: Attachment,
     rings: RingPort,
     backoff: Backoff,
-    rounds: u32,
+    lookout: Lookout,
     detached: bool,
     // Last: rings and buffers lie in its memory, which stays mapped for the life of the process.
     _eal: Eal,
@@ -80,7 +92,7 @@ impl Vport {
             attachment,
             rings,
             backoff: Backoff::new(false),
-            rounds: 0,
+            lookout: Lookout::default(),
             detached: false,
             _eal: eal,
         })
@@ -267,9 +279,7 @@ impl Vport {
     /// if a round takes no longer than 390 µs.
     pub fn idle(&mut self, worked: bool) -> bool {
         self.backoff.after_poll(worked);
-        self.rounds = self.rounds.wrapping_add(1);
-        let looks = self.backoff.is_asleep() || self.rounds.is_multiple_of(LOOK_AFTER);
-        if looks && !self.client.is_connected() {
+        if self.lookout.is_due(self.backoff.is_asleep()) && !self.client.is_connected() {
             return false;
         }
         self.rings.is_open()
@@ -335,4 +345,17 @@ fn map(attachment: &Attachment) -> Result<RingPort, Error> {
     }
     let port = attachment.ports.first().map_or(0, |port| port.id);
     Ok(RingPort::new(&region, buffers, attachment.slot, port))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_is_never_idle_looks_all_the_same() {
+        let mut lookout = Lookout::default();
+        let looks = (0..10 * Lookout::ROUNDS).filter(|_| lookout.is_due(false));
+        assert_eq!(looks.count(), 10);
+        assert!(lookout.is_due(true));
+    }
 }

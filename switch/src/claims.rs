@@ -145,7 +145,12 @@ impl Claims {
         around: &Surroundings<'_>,
     ) -> Result<(Subject, Holder), Refusal> {
         let subject = self.authorize(spec, socket.as_ref(), by, around)?;
-        let full = || Refusal::new(libc::ENOSPC, format!("all {} claims are taken", self.most));
+        let full = || {
+            Refusal::new(
+                libc::ENOSPC,
+                format!("all {} claims are taken: see --max-claims", self.most),
+            )
+        };
         if self.by_id.len() >= self.most as usize {
             return Err(full());
         }

@@ -16,7 +16,7 @@ use crate::socket::ControlSocket;
 use crate::workers::{Stuck, Workers};
 
 /// How long stacks and the host's kernel may take to read what waits for them.
-const GRACE: Duration = Duration::from_millis(200);
+const GRACE: Duration = Duration::from_millis(100);
 /// From one look at what waits to the next.
 const LOOK_AGAIN: Duration = Duration::from_millis(1);
 

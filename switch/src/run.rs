@@ -38,6 +38,8 @@ use crate::workers::Workers;
 
 /// How long duplicate address detection may take before the switch serves without waiting.
 const ADDRESS_PATIENCE: Duration = Duration::from_secs(4);
+/// Less than any system's own limit of open files.
+const FEW_FILES: u64 = 1024;
 /// Ethernet header, in bytes.
 const FRAME_OVERHEAD: usize = 14;
 
@@ -236,13 +238,19 @@ fn announce(control: &Control, lcores: &[Lcore], path: &std::path::Path) {
     );
 }
 
-/// Raises the limit of open files as far as this process may: a stack takes two, and each of its
-/// claims on a TCP or UDP port one, which is more than the 1024 that are customary.
+/// Raises the limit of open files as far as this process may: a hugepage takes one, a stack two, and
+/// each claim on a TCP or UDP port one, which may be more than the 1024 that are customary.
 fn raise_file_limit() {
     let mut limit = getrlimit(Resource::Nofile);
     limit.current = limit.maximum;
     // Not for all of the kernel's ideas of "no limit"; then it is high enough as it is.
     let _ = setrlimit(Resource::Nofile, limit);
+    if let Some(most) = limit.maximum.filter(|most| *most < FEW_FILES) {
+        tracing::warn!(
+            "no more than {most} files may be open: each hugepage takes one, a stack two, a claim on a \
+             port one; raise the limit (ulimit -Hn, LimitNOFILE=)"
+        );
+    }
 }
 
 fn own_netns() -> Result<u64, RunError> {

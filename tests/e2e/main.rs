@@ -27,6 +27,8 @@ mod netns;
 mod path_mtu;
 mod process;
 mod raw;
+mod reconnect;
+mod resources;
 mod scene;
 mod serving;
 mod shutdown;

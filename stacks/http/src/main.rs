@@ -1,6 +1,7 @@
 //! `stack-http`: serves the files of a directory from a vport.
 
 use std::error::Error;
+use std::io::{Write, stderr, stdout};
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -53,12 +54,20 @@ fn main() -> ExitCode {
         return ExitCode::SUCCESS;
     };
     if args.reconnect && is_primary_gone(error.as_ref()) {
-        eprintln!("http: {error}: waiting for the next one");
+        say(
+            stderr(),
+            &format!("http: {error}: waiting for the next one"),
+        );
         let Err(failed) = exec_again();
         error = failed.into();
     }
-    eprintln!("http: {error}");
+    say(stderr(), &format!("http: {error}"));
     ExitCode::FAILURE
+}
+
+/// Unlike with `println!`, a full disk is no reason to end.
+fn say(mut to: impl Write, what: &str) {
+    let _ = writeln!(to, "{what}");
 }
 
 fn is_primary_gone(error: &(dyn Error + 'static)) -> bool {
@@ -94,7 +103,7 @@ fn run(args: &Args) -> Result<(), Box<dyn Error>> {
     let serving = serving(&claims, args, &vport);
     let mut device = RingDevice::new(vport, mtu);
     let mut server = Server::new(&config, root, seed()?, &mut device, now())?;
-    println!("{serving}");
+    say(stdout(), &serving);
 
     while !end.load(Ordering::Relaxed) {
         let worked = server.round(&mut device, now());
