@@ -69,7 +69,7 @@ fn outlives(signal: Signal) {
     }
     times.sort_unstable();
     let (median, slowest) = (times[times.len() / 2], times[times.len() - 1]);
-    println!("{signal:?}: noticed after {median:?} in the median, {slowest:?} at most");
+    println!("after {signal:?}: noticed within {median:?} in the median, {slowest:?} at most");
     assert!(slowest < SOON, "{times:?}");
     http.terminate();
     echo.terminate();

@@ -13,7 +13,6 @@ use crate::control::dial;
 use crate::net_tools::{Flood, Questions, echoes, ping, udp};
 use crate::process::{Process, eventually, within};
 use crate::raw::Probe;
-use crate::serving::serve_http;
 use crate::testbed::{CLIENT_V4, HOST_V4, HOST_V6, Testbed};
 
 /// How often a program has said `text`.

@@ -82,7 +82,7 @@ fn sigterm_under_load_loses_nothing_uncounted() {
         ping(&bed.client, HOST_V4, 1, 56);
         bed.client
             .run("sysctl", &["-q", "net.ipv6.conf.msx1.disable_ipv6=1"]);
-        let mut sinks = ["10", "11"].map(|port| {
+        let sinks = ["10", "11"].map(|port| {
             let mut sink = bed.probe(port, &["sink", "udp", &format!("{HOST_V4}:{port}")]);
             sink.expect("receiving");
             sink
