@@ -72,14 +72,15 @@ impl Client {
     /// [`Error::Refused`] with the switch's reason, [`Error::Closed`] if it is gone or ends,
     /// [`Error::Io`] if it does not answer within 10 s.
     pub fn call(&self, request: &Request, fds: &[BorrowedFd<'_>]) -> Result<Reply, Error> {
-        match exchange(&self.conn, request, fds)? {
-            Reply::Refused { errno, message } => Err(Error::Refused { errno, message }),
-            Reply::Shutdown => Err(Error::Closed),
-            Reply::Evicted { message } => Err(Error::Refused {
-                errno: libc::ECONNABORTED,
-                message,
-            }),
-            reply => Ok(reply),
+        heard(exchange(&self.conn, request, fds)?)
+    }
+
+    /// What the primary says unasked, once it is not [connected](Self::is_connected) any more.
+    pub(crate) fn farewell(&self) -> Error {
+        let last = self.conn.recv().map(|received| received.message);
+        match last.and_then(heard) {
+            Ok(reply) => unexpected(reply),
+            Err(error) => error,
         }
     }
 
@@ -109,10 +110,67 @@ fn exchange(conn: &Connection, request: &Request, fds: &[BorrowedFd<'_>]) -> Res
     }
 }
 
+/// An answer, unless it is a refusal or an end.
+fn heard(reply: Reply) -> Result<Reply, Error> {
+    match reply {
+        Reply::Refused { errno, message } => Err(Error::Refused { errno, message }),
+        Reply::Shutdown => Err(Error::Closed),
+        Reply::Evicted { message } => Err(Error::Refused {
+            errno: libc::ECONNABORTED,
+            message: format!("the switch has shut this vport: {message}"),
+        }),
+        reply => Ok(reply),
+    }
+}
+
 pub(crate) fn unexpected(reply: Reply) -> Error {
     match reply {
         Reply::Refused { errno, message } => Error::Refused { errno, message },
         Reply::Shutdown => Error::Closed,
         other => Error::Protocol(format!("not an answer to what was asked: {other:?}")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rustix::net::socketpair;
+
+    use super::*;
+
+    /// What a stack takes for the end when a primary says `last`, if anything, and is gone.
+    fn end(last: Option<&Reply>) -> Error {
+        let flags = SocketFlags::CLOEXEC;
+        let (ours, theirs) =
+            socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None).unwrap();
+        let (client, switch) = (
+            Client {
+                conn: Connection::new(ours),
+                greeting: Greeting {
+                    version: VERSION,
+                    switch: String::new(),
+                    dpdk: String::new(),
+                    file_prefix: String::new(),
+                    pid: 1,
+                },
+            },
+            Connection::new(theirs),
+        );
+        assert!(client.is_connected());
+        if let Some(last) = last {
+            switch.send(last, &[]).unwrap();
+        }
+        drop(switch);
+        assert!(!client.is_connected());
+        client.farewell()
+    }
+
+    #[test]
+    fn an_end_of_the_switch_is_no_end_of_a_vport() {
+        assert!(end(None).is_primary_gone());
+        assert!(end(Some(&Reply::Shutdown)).is_primary_gone());
+        let message = "because".to_owned();
+        let evicted = end(Some(&Reply::Evicted { message }));
+        assert!(!evicted.is_primary_gone());
+        assert!(evicted.to_string().ends_with("because"), "{evicted}");
     }
 }

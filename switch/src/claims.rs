@@ -93,7 +93,7 @@ impl Claims {
     ///
     /// # Errors
     /// Nothing has changed then. A claim is not possible or its socket not what it should be
-    /// (`EINVAL`), of another network namespace (`EXDEV`), not allowed (`EPERM`), taken
+    /// (`EINVAL`) or missing (`EMFILE`), of another network namespace (`EXDEV`), not allowed (`EPERM`), taken
     /// (`EADDRINUSE`), or there are too many (`ENOSPC`).
     pub fn add(
         &mut self,
@@ -103,6 +103,15 @@ impl Claims {
         around: &Surroundings<'_>,
     ) -> Result<(u64, Changes), Refusal> {
         let with_socket = wanted.iter().filter(|wanted| wanted.socket).count();
+        if sockets.len() < with_socket {
+            // The kernel lets those go that the receiver has no room for.
+            let message = format!(
+                "of {with_socket} sockets {} came: the stack did not send them, or the switch is at its \
+                 limit of open files (ulimit -n, LimitNOFILE=)",
+                sockets.len()
+            );
+            return Err(Refusal::new(libc::EMFILE, message));
+        }
         if wanted.is_empty() || wanted.len() > MAX_BATCH || with_socket != sockets.len() {
             let message = format!(
                 "{} claims with {with_socket} sockets, of which {} came: 1 to {MAX_BATCH} claims",
@@ -138,7 +147,12 @@ impl Claims {
         around: &Surroundings<'_>,
     ) -> Result<(Subject, Holder), Refusal> {
         let subject = self.authorize(spec, socket.as_ref(), by, around)?;
-        let full = || Refusal::new(libc::ENOSPC, format!("all {} claims are taken", self.most));
+        let full = || {
+            Refusal::new(
+                libc::ENOSPC,
+                format!("all {} claims are taken: see --max-claims", self.most),
+            )
+        };
         if self.by_id.len() >= self.most as usize {
             return Err(full());
         }
@@ -360,7 +374,7 @@ mod tests {
         assert_eq!(none.errno, libc::EINVAL);
         let without_its_socket = [wanted(udp(10), true)];
         let missing = add_as(&mut claims, &without_its_socket, vec![], by).unwrap_err();
-        assert_eq!(missing.errno, libc::EINVAL);
+        assert_eq!(missing.errno, libc::EMFILE);
     }
 
     #[test]

@@ -210,6 +210,7 @@ impl Control {
         if ready.contains(&Source::Listener) {
             self.accept(now);
         }
+        self.nics.iter_mut().for_each(Nic::watch_link);
         Ok(true)
     }
 

@@ -3,7 +3,7 @@
 //! Read in this order: `worker` (the data path), `quick`, `classify` and `egress` (what it decides by),
 //! `tables`, `key` and `flow_table` (who has claimed what), `fragments`, `vport` (rings and what is
 //! held), `command` (how the control thread talks to the
-//! workers), `control` (how stacks talk to the control thread), `run` (start and end).
+//! workers), `control` (how stacks talk to the control thread), `run` (start) and `ending`.
 
 #![deny(unsafe_code)]
 
@@ -15,6 +15,7 @@ pub mod config;
 pub mod control;
 pub mod counters;
 pub mod egress;
+mod ending;
 pub mod error;
 pub mod explain;
 pub mod flow_table;

@@ -14,7 +14,7 @@ use crate::config::Config;
 use crate::error::{RunError, setup};
 use crate::fragments::WAITING;
 use crate::io::BURST;
-use crate::nics::Nic;
+use crate::nics::{LinkWatch, Nic};
 
 use crate::stacks::{Allowances, Rates};
 use crate::vport::Limits;
@@ -175,6 +175,7 @@ impl Plan {
                 id,
                 host,
                 rx_queues,
+                link: LinkWatch::default(),
             });
             let mut rx = rx.into_iter();
             for (share, tx) in shares.iter_mut().zip(tx) {

@@ -1,4 +1,4 @@
-//! Start and end of the primary.
+//! The start of the primary.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use dpdk::lcore::{JoinHandle, Lcore, launch};
+use dpdk::lcore::{Lcore, launch};
 use dpdk::{Eal, Ledger, Memzone};
 use port_api::{Buffers, Protocol, Region, RingPort, bind, netns_cookie};
 use rustix::net::{AddressFamily, SocketType};
@@ -19,6 +19,7 @@ use crate::claims::Claims;
 use crate::classify::{self, Broadcasts, Hosts, MAX_HOSTS};
 use crate::config::Config;
 use crate::control::{Bounds, Control, MEMZONE, Setup};
+use crate::ending::finish;
 use crate::error::{RunError, setup};
 use crate::flow_table::Seed;
 use crate::io::DpdkIo;
@@ -36,6 +37,8 @@ use crate::workers::Workers;
 
 /// How long duplicate address detection may take before the switch serves without waiting.
 const ADDRESS_PATIENCE: Duration = Duration::from_secs(4);
+/// Less than any system's own limit of open files.
+const FEW_FILES: u64 = 1024;
 /// Ethernet header, in bytes.
 const FRAME_OVERHEAD: usize = 14;
 
@@ -50,8 +53,8 @@ pub fn run(eal_args: &[String], config: &Config) -> Result<(), RunError> {
         what: "signal handlers",
         source,
     })?;
+    raise_file_limit();
     let policy = Policy::of(config)?;
-    allow_descriptors();
     // Dropped in reverse order: EAL's files go last.
     let eal = Eal::primary(eal_args)?;
     let default = || PathBuf::from(format!("/run/multistack/{}.sock", eal.file_prefix()));
@@ -120,7 +123,7 @@ pub fn run(eal_args: &[String], config: &Config) -> Result<(), RunError> {
         announce(&control, &lcores, &path);
         control.run().map_err(RunError::from)
     });
-    finish(control, running);
+    finish(control, running, result.is_ok());
     result
 }
 
@@ -231,28 +234,18 @@ fn announce(control: &Control, lcores: &[Lcore], path: &std::path::Path) {
     );
 }
 
-fn finish(mut control: Control, running: Vec<JoinHandle<DpdkIo>>) {
-    tracing::info!("ending: telling {} clients", control.peers.len());
-    // No one new from here on.
-    let _ = rustix::net::shutdown(&control.socket.listener, rustix::net::Shutdown::Both);
-    control.say_farewell();
-    let Control { nics, workers, .. } = control;
-    let mut ports = Vec::new();
-    for nic in nics {
-        nic.host.stop();
-        ports.push(nic.port);
-    }
-    workers.stop();
-    for worker in running {
-        // Dropping what it worked on lets go of the queues.
-        if worker.join().is_err() {
-            tracing::error!("a worker panicked");
-        }
-    }
-    for port in ports {
-        if let Err(error) = port.close() {
-            tracing::warn!("{error}");
-        }
+/// Raises the limit of open files as far as this process may: a hugepage takes one, a stack two, and
+/// each claim on a TCP or UDP port one, which may be more than the 1024 that are customary.
+fn raise_file_limit() {
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    // Not for all of the kernel's ideas of "no limit"; then it is high enough as it is.
+    let _ = setrlimit(Resource::Nofile, limit);
+    if let Some(most) = limit.maximum.filter(|most| *most < FEW_FILES) {
+        tracing::warn!(
+            "no more than {most} files may be open: each hugepage takes one, a stack two, a claim on a \
+             port one; raise the limit (ulimit -Hn, LimitNOFILE=)"
+        );
     }
 }
 
@@ -279,14 +272,4 @@ fn seed() -> Result<Seed, RunError> {
         Ok::<_, RunError>(NonZeroU64::new(u64::from_ne_bytes(bytes)).map_or(1, NonZeroU64::get))
     };
     Ok(Seed([random()?, random()?]))
-}
-
-/// Each client takes two descriptors, each claim with a socket one; the soft limit is for programs that
-/// use select(2).
-fn allow_descriptors() {
-    let mut limit = getrlimit(Resource::Nofile);
-    limit.current = limit.maximum;
-    if let Err(error) = setrlimit(Resource::Nofile, limit) {
-        tracing::warn!("RLIMIT_NOFILE stays as it is: {error}");
-    }
 }

@@ -473,6 +473,19 @@ impl Vport {
         self.is_interrupted
     }
 
+    /// Packets in the rings: that the other end has not read, and that it has sent and were not taken.
+    ///
+    /// # Errors
+    /// [`Corrupt`]: it is to be shut, or is.
+    pub fn waiting(&mut self) -> Result<(u32, u32), Corrupt> {
+        if self.shut {
+            return Err(Corrupt);
+        }
+        self.rx.refresh()?;
+        self.tx.refresh()?;
+        Ok((self.rx.used(), self.tx.waiting()))
+    }
+
     /// Counts a packet of this vport's that is not passed on.
     #[inline]
     pub fn drop_sent(&mut self, reason: DropReason) {

@@ -79,7 +79,7 @@ impl<I: Io> Worker<I> {
             return false;
         };
         let mut worked = false;
-        for nic in 0..self.nics.len() {
+        for nic in 0..self.receiving {
             worked |= self.receive(nic, &mut hand);
         }
         worked |= self.serve_vports(&mut hand);

@@ -127,7 +127,7 @@ fn assert_flat(samples: &[Sample]) {
 /// All of it; what it was like meanwhile.
 fn run(bed: &Testbed, pid: u32, observer: &Observer, time: Duration) -> Vec<Sample> {
     let neighbour = format!("{HOST_V4}:7");
-    let (http, echo) = (serve_http(bed), bed.echo(&neighbour));
+    let (http, echo) = (serve_http(bed, &[]), bed.echo(&neighbour));
     let flood = Flood::start(&bed.client, &format!("{HOST_V4}:9"));
     let pings = [HOST_V4, HOST_V6].map(|addr| Pings::start(&bed.client, addr));
     let beat = Beat::start(&bed.client, &neighbour);

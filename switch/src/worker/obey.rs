@@ -1,7 +1,7 @@
 //! What a worker does at the control thread's command, between two rounds.
 
 use super::Worker;
-use crate::command::{Answer, Command};
+use crate::command::{Answer, Command, Waiting};
 use crate::counters::Snapshot;
 use crate::io::Io;
 use crate::verdict::DropReason;
@@ -68,6 +68,11 @@ impl<I: Io> Worker<I> {
                 self.count(&mut snapshot);
                 Answer::Counted(snapshot)
             }
+            Command::Drain => {
+                self.receiving = 0;
+                self.publish();
+                Answer::Waiting(self.waiting_in_rings())
+            }
             Command::Stop => return,
         };
         self.answer(answer);
@@ -98,6 +103,24 @@ impl<I: Io> Worker<I> {
             }
             None => self.answer(job.answer),
         }
+    }
+
+    fn waiting_in_rings(&mut self) -> Waiting {
+        let mut waiting = Waiting::default();
+        for vport in self.vports.iter_mut().flatten() {
+            // One that is shut gets nothing any more, whatever its rings say.
+            let Ok((unread, sent)) = vport.waiting() else {
+                continue;
+            };
+            let side = if vport.peer.is_stack() {
+                &mut waiting.stacks
+            } else {
+                &mut waiting.hosts
+            };
+            *side += u64::from(unread);
+            waiting.sent += u64::from(sent);
+        }
+        waiting
     }
 
     fn count(&self, snapshot: &mut Snapshot) {

@@ -90,6 +90,8 @@ pub struct NicSetup {
 pub struct Worker<I: Io> {
     pub(super) io: I,
     pub(super) nics: Vec<NicState<I::Buf>>,
+    /// How many of them are received from: all, and none once the end has begun.
+    pub(super) receiving: usize,
     pub(super) tables: Tables,
     pub(super) vports: Vec<Option<Box<Vport>>>,
     pub(super) doorbells: Doorbells,
@@ -129,6 +131,7 @@ impl<I: Io> Worker<I> {
         channels: Channels,
         pure_poll: bool,
     ) -> Self {
+        let receiving = nics.len();
         let nics = nics.iter().map(|setup| NicState {
             nic: setup.nic.clone(),
             host: setup.host,
@@ -141,6 +144,7 @@ impl<I: Io> Worker<I> {
         Self {
             io,
             nics: nics.collect(),
+            receiving,
             vports: (0..slots).map(|_| None).collect(),
             pending: vec![0; doorbells.len()],
             next_turn: 0,
