@@ -1,11 +1,14 @@
 //! Rings, quotas and buffers: a stack that misbehaves harms itself.
 
+use std::sync::atomic::Ordering;
+
 use port_api::Desc;
+use ring::ALIGN;
 use switch::command::{Command, Event};
 use switch::verdict::DropReason;
 
 use crate::common::frames::*;
-use crate::common::{Bench, LIMITS};
+use crate::common::{Bench, GEOMETRY, LIMITS};
 
 #[test]
 fn a_full_ring_costs_its_own_stack_only() {
@@ -116,6 +119,31 @@ fn impossible_cursors_shut_the_vport_and_nothing_else() {
     assert_eq!(bench.rx_dropped(DropReason::VportShut), 1);
     assert_eq!(bench.drain(4).len(), 1);
     bench.assert_conserved();
+}
+
+#[test]
+fn each_cursor_of_the_stacks_is_checked_and_none_of_the_switchs_is_read() {
+    let at = GEOMETRY.rings(3, 0);
+    let stacks = [at.tx, at.free, at.fill + ALIGN, at.rx + ALIGN];
+    let switchs = [at.tx + ALIGN, at.free + ALIGN, at.fill, at.rx];
+    let cursors = stacks.map(|at| (at, true)).into_iter();
+    for (cursor, shuts) in cursors.chain(switchs.map(|at| (at, false))) {
+        let mut bench = Bench::with_stacks([3, 4]);
+        bench.claim("udp 192.0.2.1:7", 3);
+        bench.claim("udp 192.0.2.1:8", 4);
+        let word = bench.region.word(cursor);
+        word.store(1 << 31, Ordering::Relaxed);
+        bench.doorbells.ring(3);
+        bench.worker.step();
+        // The switch looks at that of `rx` when the ring is full, as far as it knows.
+        bench.receive(&vec![udp(IN, CLIENT, "192.0.2.1:7"); 33]);
+        bench.receive(&[udp(IN, CLIENT, "192.0.2.1:8")]);
+        let said: Vec<_> = bench.events.try_iter().collect();
+        let expected = shuts.then_some(Event::Corrupt(3));
+        assert!(said.into_iter().eq(expected), "at {cursor}");
+        assert_eq!(bench.drain(4).len(), 1);
+        bench.assert_conserved();
+    }
 }
 
 #[test]
