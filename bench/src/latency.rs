@@ -93,10 +93,14 @@ trait Path {
 
 /// What happens in the process.
 pub fn run(plan: &Plan) -> Result<(), Error> {
-    let report = match &plan.through {
-        Through::Switch(socket) => measure(&mut rings::Rings::attach(socket, plan)?, plan)?,
-        Through::Vhost(socket) => measure(&mut virtio::Virtio::connect(socket)?, plan)?,
-    };
+    match &plan.through {
+        Through::Switch(socket) => report(&mut rings::Rings::attach(socket, plan)?, plan),
+        Through::Vhost(socket) => report(&mut virtio::Virtio::connect(socket)?, plan),
+    }
+}
+
+fn report(path: &mut impl Path, plan: &Plan) -> Result<(), Error> {
+    let report = measure(path, plan)?;
     println!("{}", serde_json::to_string(&report)?);
     // The vports are to be there while the benchmark reads their counters.
     stdin().read_line(&mut String::new())?;
