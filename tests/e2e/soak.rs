@@ -116,7 +116,7 @@ fn watch(
 }
 
 fn assert_flat(samples: &[Sample]) {
-    let (warming, warm) = samples.split_at(samples.len() / WARM_UP);
+    let (warming, warm) = samples.split_at(samples.len().div_ceil(WARM_UP));
     let largest = |samples: &[Sample]| samples.iter().map(|sample| sample.rss_kb).max();
     let before = largest(warming).expect("more than one sample");
     let after = largest(warm).expect("more than one sample");
