@@ -93,6 +93,7 @@ impl Connection {
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_FDS))];
         let mut control = RecvAncillaryBuffer::new(&mut space);
         let mut parts = [IoSliceMut::new(bytes)];
+        let mut was_reset = false;
         let received = loop {
             match recvmsg(
                 &self.socket,
@@ -101,6 +102,9 @@ impl Connection {
                 RecvFlags::CMSG_CLOEXEC,
             ) {
                 Err(Errno::INTR) => {}
+                // Said once, before what waits: the far side has not read all that we sent. What it has said
+                // before its end is still to be heard.
+                Err(Errno::CONNRESET) if !was_reset => was_reset = true,
                 Err(Errno::CONNRESET) => return Err(Error::Closed),
                 other => break other.map_err(|e| Error::io("receive on the control socket", e))?,
             }

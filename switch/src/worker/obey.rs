@@ -120,6 +120,9 @@ impl<I: Io> Worker<I> {
             *side += u64::from(unread);
             waiting.sent += u64::from(sent);
         }
+        for nic in &self.nics {
+            waiting.sent += nic.tx.len() as u64;
+        }
         waiting
     }
 
