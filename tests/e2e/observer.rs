@@ -5,7 +5,7 @@ use port_api::protocol::{ClaimRow, PoolStats, Reply, Request, StackRow, Stats, V
 
 use crate::net_tools::ping;
 use crate::process::eventually;
-use crate::testbed::{HOST_V4, Testbed};
+use crate::testbed::{HOST_V4, Testbed, vport_named};
 
 /// A client of the control socket.
 pub struct Observer(Client);
@@ -43,11 +43,7 @@ impl Observer {
     /// The counters of the vport of this name.
     #[track_caller]
     pub fn vport(&self, name: &str) -> VportStats {
-        let stats = self.stats();
-        let vport = stats.vports.iter().find(|vport| vport.name == name);
-        vport
-            .unwrap_or_else(|| panic!("no vport {name}: {stats:?}"))
-            .clone()
+        vport_named(&self.stats(), name)
     }
 
     /// Where the buffers are when nothing is on its way. The driver keeps what it has sent until it sends

@@ -265,11 +265,7 @@ impl Testbed {
     /// The counters of the vport of this name.
     #[track_caller]
     pub fn vport(&self, name: &str) -> VportStats {
-        let stats = self.stats();
-        let vport = stats.vports.iter().find(|vport| vport.name == name);
-        vport
-            .unwrap_or_else(|| panic!("no vport {name}: {stats:?}"))
-            .clone()
+        vport_named(&self.stats(), name)
     }
 
     /// Buffers lent to stacks; the host's own are not counted.
@@ -385,4 +381,13 @@ impl Drop for Testbed {
             let _ = fs::remove_file(file);
         }
     }
+}
+
+/// The counters of the vport of this name.
+#[track_caller]
+pub fn vport_named(stats: &Stats, name: &str) -> VportStats {
+    let vport = stats.vports.iter().find(|vport| vport.name == name);
+    vport
+        .unwrap_or_else(|| panic!("no vport {name}: {stats:?}"))
+        .clone()
 }
