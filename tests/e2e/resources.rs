@@ -63,8 +63,15 @@ fn no_file_descriptors_left() {
     let mut probe = Probe::start(&bed, "probe", &[]);
     let clients: Vec<_> = (0..10).map(|_| dial(&bed.socket)).collect();
     bed.switch().expect("clients that connect have to wait");
-    let refusal = probe.ask(&format!("claim udp:{HOST_V4}:8"));
-    assert!(refusal.contains("open files"), "{refusal}");
+    // There may be one left, of a client that needs two.
+    let mut claims = (8..10).map(|port| probe.ask(&format!("claim udp:{HOST_V4}:{port}")));
+    let refusal = claims.find(|answer| answer.starts_with("error"));
+    assert!(
+        refusal
+            .as_ref()
+            .is_some_and(|why| why.contains("open files")),
+        "{refusal:?}"
+    );
     // Those who wait keep nothing busy, and fill no log.
     let pid = bed.switch().pid();
     let before = ticks_of_first_thread(pid);
@@ -76,7 +83,7 @@ fn no_file_descriptors_left() {
     drop(clients);
     eventually("a claim is possible again", || {
         probe
-            .ask(&format!("claim udp:{HOST_V4}:8"))
+            .ask(&format!("claim udp:{HOST_V4}:10"))
             .starts_with("ok")
     });
     drop(probe);
@@ -139,7 +146,7 @@ fn all_claims_are_taken() {
         "{refusal}"
     );
     assert!(echoes(&bed.client, &addr));
-    let id = ids[0].rsplit(' ').next().unwrap();
+    let id = ids[0].split([' ', ':']).nth(2).unwrap();
     assert!(probe.ask(&format!("release {id}")).starts_with("ok"));
     assert!(
         probe
@@ -202,7 +209,7 @@ fn the_link_goes_down_and_comes_up() {
         };
         set("down");
         eventually("msctl ports shows it", || !bed.port().link_up);
-        assert!(!echoes(&bed.client, &addr));
+        assert!(!answers(&bed, HOST_V4));
         set("up");
         eventually("msctl ports shows it", || bed.port().link_up);
         eventually("traffic flows again", || echoes(&bed.client, &addr));
@@ -220,15 +227,18 @@ fn the_link_goes_down_and_comes_up() {
     bed.finish();
 }
 
+/// Whether the host answers a ping.
+fn answers(bed: &Testbed, addr: &str) -> bool {
+    let mut ping = bed.client.command("ping");
+    ping.args(["-q", "-c", "1", "-W", "1", addr]);
+    ping.output().unwrap().status.success()
+}
+
 /// The host's side works, both ways.
 #[track_caller]
 fn expect_host(bed: &Testbed) {
     for addr in [HOST_V4, HOST_V6] {
-        eventually("the host is there", || {
-            let args = ["-q", "-c", "1", "-W", "1", addr];
-            let mut ping = bed.client.command("ping");
-            ping.args(args).output().unwrap().status.success()
-        });
+        eventually("the host is there", || answers(bed, addr));
     }
     let stdout = bed
         .host
@@ -277,7 +287,7 @@ fn the_hosts_netdev_is_deleted() {
 fn the_deleted_netdevs_name_is_taken_for_a_while() {
     let mut bed = Testbed::start();
     bed.host.ip("link del msh0");
-    bed.host.ip("link add msh0 type dummy");
+    bed.host.ip("link add msh0 type veth peer name other0");
     bed.switch().expect("msh0 is gone");
     bed.switch().expect("a netdev msh0 exists already");
     thread::sleep(Duration::from_millis(1200));

@@ -295,23 +295,33 @@ fn counters_add_up() {
 }
 
 #[test]
-fn a_removed_netdev_does_no_harm() {
+fn a_removed_netdev_is_made_anew() {
     in_netns(|| {
         let mut host = quiet("msh17");
         let mut switch = Switch::with(&mut host);
+        let waker = host.waker();
         let thread = thread_of("ms-host17");
         ip("link del msh17");
-        sleeps_on(&thread);
-        for _ in 0..100 {
-            switch.reap();
+        for _ in 0..50 {
             assert!(switch.send(&arp_request()));
-            host.waker().wake();
-            thread::sleep(Duration::from_millis(1));
+            waker.wake();
         }
         wait_for("the count", || {
-            (host.counters().refused == 100).then_some(())
+            (host.counters().refused == 50).then_some(())
         });
         assert_eq!(host.addresses(), []);
+        sleeps_on(&thread);
+        wait_for("another netdev", || {
+            let addresses = host.addresses();
+            (addresses.len() == 1 && addresses[0].to_string() == ADDRESS).then_some(())
+        });
+        parked(&thread);
+        switch.reap();
+        assert!(switch.send(&arp_request()));
+        waker.wake();
+        let reply = wait_for("an ARP reply", || switch.receive());
+        assert!(is_arp_reply(&reply), "{reply:?}");
+        assert_eq!(host.counters().to_kernel, 1);
         host.stop();
         assert_eq!(switch.assert_all_buffers_back(), 0);
     });

@@ -37,7 +37,7 @@ impl Arrivals {
         self.paused_until = Some(Instant::now() + PAUSE);
         if !self.told {
             tracing::warn!(
-                "clients that connect have to wait: {error}: raise the limit of open files (ulimit -n, \
+                "clients that connect have to wait or try again: {error}: raise the limit of open files (ulimit -n, \
                  LimitNOFILE=)"
             );
             self.told = true;
