@@ -30,7 +30,7 @@ fn main() -> ExitCode {
         .with_writer(std::io::stderr)
         .with_ansi(std::io::stderr().is_terminal())
         .with_target(false)
-        // A log that cannot be written, as on a full disk, is lost, and not the switch.
+        // A log that cannot be written, as on a full disk or after a hangup, is lost, and not the switch.
         .log_internal_errors(false)
         .init();
     match switch::run::run(&eal_args, &config) {

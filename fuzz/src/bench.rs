@@ -3,6 +3,7 @@
 
 use std::cell::RefCell;
 use std::rc::Rc;
+use std::sync::Arc;
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 use kni_fallback::Waker;
@@ -20,6 +21,9 @@ use crate::io::{BUFFERS, HEADROOM, MockIo, NICS, World as Memory};
 use crate::judge::{self, What};
 use crate::model::Model;
 use crate::world::{SEED, VPORTS, draw, nic};
+
+mod cursors;
+pub mod hostile;
 
 /// Longest frame that may be sent.
 const MAX_FRAME: usize = 1518;
@@ -47,7 +51,7 @@ pub struct Bench {
     doorbells: ring::Doorbells,
     commands: Sender<Command>,
     answers: Receiver<Answer>,
-    _events: Receiver<Event>,
+    events: Receiver<Event>,
     far: Vec<Option<StackRings>>,
     generation: u8,
     model: Model,
@@ -95,7 +99,7 @@ impl Bench {
             doorbells,
             commands,
             answers,
-            _events: events,
+            events,
             far: (0..GEOMETRY.slots).map(|_| None).collect(),
             generation: 1,
             model: Model::default(),
@@ -112,7 +116,7 @@ impl Bench {
 
     fn open(&mut self, slot: u16, peer: Peer) {
         let rings = SwitchSide::new(&self.region, slot, 0);
-        let vport = Vport::new(slot, self.generation, peer, rings, LIMITS);
+        let vport = Vport::new(slot, self.generation, peer, rings, LIMITS, Arc::default());
         self.obey(Command::Add(Box::new(vport)));
         self.worker.step();
         self.far[usize::from(slot)] = Some(self.region.stack_rings(slot, 0));
@@ -132,6 +136,20 @@ impl Bench {
     /// A stack dies, and another one takes its place.
     pub fn replace(&mut self, stack: u16) {
         let slot = slot_of(stack);
+        self.release_all(slot);
+        let reclaim = true;
+        self.obey(Command::Remove { slot, reclaim });
+        self.succeed(slot);
+    }
+
+    /// The next stack in a slot that has none.
+    fn succeed(&mut self, slot: u16) {
+        self.generation = self.generation.wrapping_add(1).max(1);
+        self.open(slot, Peer::Stack);
+    }
+
+    /// Everything that a vport has claimed, and may have back.
+    fn release_all(&mut self, slot: u16) {
         let is_its = |(_, holder): &&(_, switch::tables::Holder)| holder.vport == slot;
         let ended: Changes = self.model.0.iter().filter(is_its).copied().collect();
         self.model.0.retain(|(_, holder)| holder.vport != slot);
@@ -144,10 +162,6 @@ impl Bench {
             }
         }
         self.obey(Command::Claim(changed));
-        let reclaim = true;
-        self.obey(Command::Remove { slot, reclaim });
-        self.generation = self.generation.wrapping_add(1).max(1);
-        self.open(slot, Peer::Stack);
     }
 
     /// A claim, or a release, by the next bytes.

@@ -9,6 +9,7 @@ pub mod frame;
 #[path = "../../switch/tests/common/groups.rs"]
 #[allow(clippy::all, clippy::pedantic)] // the tests' own
 pub mod groups;
+pub mod hostile_switch;
 pub mod input;
 #[path = "../../switch/tests/common/io.rs"]
 #[allow(missing_docs, clippy::all, clippy::pedantic)] // the tests' own
@@ -19,4 +20,5 @@ pub mod reassembly;
 pub mod received;
 pub mod sent;
 pub mod sums;
+pub mod words;
 pub mod world;

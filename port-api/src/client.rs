@@ -48,8 +48,7 @@ impl Client {
             version: VERSION,
             client: program.to_owned(),
         };
-        conn.send(&hello, &[])?;
-        let greeting = match conn.recv()?.message {
+        let greeting = match exchange(&conn, &hello, &[])? {
             Reply::Hello(greeting) => greeting,
             other => return Err(unexpected(other)),
         };
@@ -73,25 +72,13 @@ impl Client {
     /// [`Error::Refused`] with the switch's reason, [`Error::Closed`] if it is gone or ends,
     /// [`Error::Io`] if it does not answer within 10 s.
     pub fn call(&self, request: &Request, fds: &[BorrowedFd<'_>]) -> Result<Reply, Error> {
-        self.conn.send(request, fds)?;
-        self.answer()
-    }
-
-    fn answer(&self) -> Result<Reply, Error> {
-        match self.conn.recv()?.message {
-            Reply::Refused { errno, message } => Err(Error::Refused { errno, message }),
-            Reply::Shutdown => Err(Error::Closed),
-            Reply::Evicted { message } => Err(Error::Refused {
-                errno: libc::ECONNABORTED,
-                message: format!("the switch has shut this vport: {message}"),
-            }),
-            reply => Ok(reply),
-        }
+        heard(exchange(&self.conn, request, fds)?)
     }
 
     /// What the primary says unasked, once it is not [connected](Self::is_connected) any more.
     pub(crate) fn farewell(&self) -> Error {
-        match self.answer() {
+        let last = self.conn.recv().map(|received| received.message);
+        match last.and_then(heard) {
             Ok(reply) => unexpected(reply),
             Err(error) => error,
         }
@@ -109,6 +96,30 @@ impl Client {
 impl AsFd for Client {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.conn.as_fd()
+    }
+}
+
+fn exchange(conn: &Connection, request: &Request, fds: &[BorrowedFd<'_>]) -> Result<Reply, Error> {
+    ring::step();
+    let sent = conn.send(request, fds);
+    ring::step();
+    match sent {
+        // It may have said why before it closed the connection.
+        Ok(()) | Err(Error::Closed) => Ok(conn.recv()?.message),
+        Err(error) => Err(error),
+    }
+}
+
+/// An answer, unless it is a refusal or an end.
+fn heard(reply: Reply) -> Result<Reply, Error> {
+    match reply {
+        Reply::Refused { errno, message } => Err(Error::Refused { errno, message }),
+        Reply::Shutdown => Err(Error::Closed),
+        Reply::Evicted { message } => Err(Error::Refused {
+            errno: libc::ECONNABORTED,
+            message: format!("the switch has shut this vport: {message}"),
+        }),
+        reply => Ok(reply),
     }
 }
 

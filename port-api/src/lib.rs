@@ -53,7 +53,7 @@ pub use backoff::{Backoff, sharpen_sleeps};
 pub use burst::{BURST, Burst, Packet};
 pub use claim::{Claim, bind};
 pub use client::Client;
-pub use conn::{Connection, MAX_FDS, MAX_MESSAGE};
+pub use conn::{Connection, MAX_FDS, MAX_MESSAGE, Received, parse};
 pub use desc::{Desc, MAX_BUFFERS, MAX_FRAME};
 pub use error::Error;
 pub use protocol::{ClaimSpec, Kind, Protocol, What};

@@ -23,7 +23,7 @@ pub struct Region {
     start: NonNull<u8>,
     geometry: Geometry,
     /// Keeps a heap region mapped; a memzone stays for the life of the process.
-    _heap: Option<Arc<Heap>>,
+    heap: Option<Arc<Heap>>,
 }
 
 struct Heap {
@@ -65,7 +65,7 @@ impl Region {
         Ok(Self {
             start: zone.addr(),
             geometry,
-            _heap: None,
+            heap: None,
         })
     }
 
@@ -84,13 +84,24 @@ impl Region {
         Ok(Self {
             start,
             geometry,
-            _heap: Some(Arc::new(Heap { start, layout })),
+            heap: Some(Arc::new(Heap { start, layout })),
         })
     }
 
     /// What lies where.
     pub const fn geometry(&self) -> &Geometry {
         &self.geometry
+    }
+
+    /// The 32 bits at `offset` bytes: for tests of one side against another that writes what it likes.
+    ///
+    /// # Panics
+    /// If the region is not one [`on_heap`](Self::on_heap), or has no such word.
+    pub fn word(&self, offset: usize) -> &AtomicU32 {
+        assert!(self.heap.is_some() && offset < self.geometry.len() && offset.is_multiple_of(4));
+        // SAFETY: inside the region, whose length is a multiple of `ALIGN`, and aligned. Everyone
+        // reaches it through atomics; half a slot is one too, as a hostile process may have it.
+        unsafe { self.at(offset).cast().as_ref() }
     }
 
     fn at(&self, offset: usize) -> NonNull<u8> {

@@ -42,6 +42,17 @@ fn the_end_of_a_connection_is_closed_both_ways() {
 }
 
 #[test]
+fn what_was_said_before_the_end_is_heard() {
+    let (client, server) = pair();
+    // Never read: the kernel tells the client of that first.
+    client.send(&Request::Ports, &[]).unwrap();
+    server.send(&Reply::Shutdown, &[]).unwrap();
+    drop(server);
+    assert_eq!(client.recv::<Reply>().unwrap().message, Reply::Shutdown);
+    assert!(matches!(client.recv::<Reply>(), Err(Error::Closed)));
+}
+
+#[test]
 fn garbage_and_oversize_are_protocol_errors() {
     let (client, server) = pair();
     send(client.as_fd(), b"{\"op\":\"fly\"}", SendFlags::empty()).unwrap();

@@ -1,7 +1,7 @@
 //! What a ring carries: plain integers, read and written as relaxed atomics, because the far side
 //! may write at any time.
 
-use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use crate::sync::{Ordering, Slot32, Slot64};
 
 mod sealed {
     pub trait Sealed {}
@@ -22,25 +22,25 @@ pub trait Entry: Copy + sealed::Sealed {
 }
 
 impl Entry for u32 {
-    type Cell = AtomicU32;
+    type Cell = Slot32;
 
-    fn load(cell: &AtomicU32) -> u32 {
+    fn load(cell: &Slot32) -> u32 {
         cell.load(Ordering::Relaxed)
     }
 
-    fn store(cell: &AtomicU32, value: u32) {
+    fn store(cell: &Slot32, value: u32) {
         cell.store(value, Ordering::Relaxed);
     }
 }
 
 impl Entry for u64 {
-    type Cell = AtomicU64;
+    type Cell = Slot64;
 
-    fn load(cell: &AtomicU64) -> u64 {
+    fn load(cell: &Slot64) -> u64 {
         cell.load(Ordering::Relaxed)
     }
 
-    fn store(cell: &AtomicU64, value: u64) {
+    fn store(cell: &Slot64, value: u64) {
         cell.store(value, Ordering::Relaxed);
     }
 }

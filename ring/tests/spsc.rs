@@ -1,7 +1,6 @@
-//! The ring against an oracle, against a second thread and against a lying peer.
+//! The ring against a second thread and against a lying peer. Against an oracle: `src/spsc/tests`.
 
 use std::alloc::{Layout, alloc_zeroed, dealloc};
-use std::collections::VecDeque;
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -46,92 +45,7 @@ impl Drop for Memory {
     }
 }
 
-#[derive(Clone, Debug)]
-enum Step {
-    Push(Vec<u32>),
-    Pop(usize),
-    Stage(u32),
-    Publish,
-    Take,
-    Release,
-}
-
-fn step() -> impl Strategy<Value = Step> {
-    prop_oneof![
-        prop::collection::vec(any::<u32>(), 0..20).prop_map(Step::Push),
-        (0usize..20).prop_map(Step::Pop),
-        any::<u32>().prop_map(Step::Stage),
-        Just(Step::Publish),
-        Just(Step::Take),
-        Just(Step::Release),
-    ]
-}
-
-/// What a bounded queue does whose slots come back only on release.
-#[derive(Default)]
-struct Oracle {
-    staged: Vec<u32>,
-    visible: VecDeque<u32>,
-    unreleased: usize,
-}
-
-impl Oracle {
-    fn used(&self) -> usize {
-        self.staged.len() + self.visible.len() + self.unreleased
-    }
-}
-
 proptest! {
-    #[test]
-    fn behaves_like_a_bounded_queue(power in 0u32..6, steps in prop::collection::vec(step(), 0..200)) {
-        let capacity = 1 << power;
-        let memory = Memory::new(bytes::<u32>(capacity));
-        let (mut producer, mut consumer) = memory.sides::<u32>(capacity);
-        let mut oracle = Oracle::default();
-        for step in steps {
-            match step {
-                Step::Push(values) => {
-                    let fits = values.len().min(capacity as usize - oracle.used());
-                    prop_assert_eq!(producer.push(&values), Ok(fits));
-                    oracle.visible.extend(oracle.staged.drain(..));
-                    oracle.visible.extend(&values[..fits]);
-                }
-                Step::Pop(want) => {
-                    let mut out = vec![0; want];
-                    let expected: Vec<u32> = {
-                        let count = want.min(oracle.visible.len());
-                        oracle.visible.drain(..count).collect()
-                    };
-                    prop_assert_eq!(consumer.pop(&mut out), Ok(expected.len()));
-                    prop_assert_eq!(&out[..expected.len()], &expected[..]);
-                    oracle.unreleased = 0;
-                }
-                Step::Stage(value) => {
-                    producer.refresh().unwrap();
-                    let fits = oracle.used() < capacity as usize;
-                    prop_assert_eq!(producer.stage(value), fits);
-                    if fits {
-                        oracle.staged.push(value);
-                    }
-                }
-                Step::Publish => {
-                    prop_assert_eq!(producer.publish() as usize, oracle.staged.len());
-                    oracle.visible.extend(oracle.staged.drain(..));
-                }
-                Step::Take => {
-                    prop_assert_eq!(consumer.refresh().unwrap() as usize, oracle.visible.len());
-                    let expected = oracle.visible.pop_front();
-                    oracle.unreleased += usize::from(expected.is_some());
-                    prop_assert_eq!(consumer.take(), expected);
-                }
-                Step::Release => {
-                    consumer.release();
-                    oracle.unreleased = 0;
-                }
-            }
-        }
-    }
-
     #[test]
     fn any_peer_cursor_is_survived(lies in prop::collection::vec(any::<u32>(), 1..50)) {
         let memory = Memory::new(bytes::<u64>(8));

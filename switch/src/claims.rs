@@ -1,16 +1,15 @@
 //! All claims, and the kernel sockets that stand for them.
 
-use std::collections::BTreeMap;
-use std::net::SocketAddr;
-use std::os::fd::OwnedFd;
-
 use port_api::protocol::{MAX_BATCH, Wanted};
 use port_api::{ClaimSpec, Kind};
+use std::collections::{BTreeMap, HashMap};
+use std::net::SocketAddr;
 
 use crate::command::Changes;
 use crate::flow_table::Seed;
+use crate::foreign::Passed;
 use crate::key::Subject;
-use crate::policy::Policy;
+use crate::policy::{Policy, User};
 use crate::refusal::Refusal;
 use crate::tables::{Holder, Tables};
 
@@ -30,7 +29,7 @@ pub struct Claim {
     /// The vport that may take it over.
     offered: Option<u16>,
     /// Kept open, so that the kernel can give the port to no one else.
-    _socket: Option<OwnedFd>,
+    _socket: Option<Passed>,
 }
 
 impl Claim {
@@ -49,7 +48,7 @@ pub struct Claimant {
     /// Its vport.
     pub slot: u16,
     /// Its process's user.
-    pub uid: u32,
+    pub user: User,
 }
 
 /// What claims depend on, and may change at any time.
@@ -58,30 +57,33 @@ pub struct Surroundings<'a> {
     pub nic_of: &'a dyn Fn(u32) -> Option<u8>,
     /// The name of the stack on a vport.
     pub holder: &'a dyn Fn(u16) -> String,
+    /// Who may claim what the kernel has no say in.
+    pub policy: &'a Policy,
 }
 
 /// The claims in force.
 pub struct Claims {
     by_id: BTreeMap<u64, Claim>,
+    /// How many each vport has.
+    held: HashMap<u16, usize>,
     next_id: u64,
     /// As every worker has them: if a claim fits here, it fits there.
     tables: Tables,
     most: u32,
     netns: u64,
-    policy: Policy,
 }
 
 impl Claims {
     /// No claims yet; at most `most`. `netns` is the primary's network namespace, as
     /// [`netns_cookie`](port_api::netns_cookie) gives it; `seed` is that of the workers' tables.
-    pub fn new(most: u32, seed: Seed, netns: u64, policy: Policy) -> Self {
+    pub fn new(most: u32, seed: Seed, netns: u64) -> Self {
         Self {
             by_id: BTreeMap::new(),
+            held: HashMap::new(),
             next_id: 1,
             tables: Tables::new(most, seed),
             most,
             netns,
-            policy,
         }
     }
 
@@ -96,7 +98,7 @@ impl Claims {
     pub fn add(
         &mut self,
         wanted: &[Wanted],
-        sockets: Vec<OwnedFd>,
+        sockets: Vec<Passed>,
         by: Claimant,
         around: &Surroundings<'_>,
     ) -> Result<(u64, Changes), Refusal> {
@@ -140,7 +142,7 @@ impl Claims {
     fn add_one(
         &mut self,
         spec: &ClaimSpec,
-        socket: Option<OwnedFd>,
+        socket: Option<Passed>,
         by: Claimant,
         around: &Surroundings<'_>,
     ) -> Result<(Subject, Holder), Refusal> {
@@ -166,6 +168,7 @@ impl Claims {
             return Err(full());
         }
         self.by_id.insert(self.next_id, claim);
+        *self.held.entry(by.slot).or_default() += 1;
         self.next_id += 1;
         Ok((subject, holder))
     }
@@ -174,6 +177,17 @@ impl Claims {
     pub fn remove(&mut self, id: u64) {
         if let Some(claim) = self.by_id.remove(&id) {
             self.tables.remove(&claim.subject, claim.slot);
+            self.lose(claim.slot);
+        }
+    }
+
+    /// The vport has one less.
+    fn lose(&mut self, slot: u16) {
+        let held = self.count(slot) - 1;
+        if held == 0 {
+            self.held.remove(&slot);
+        } else {
+            self.held.insert(slot, held);
         }
     }
 
@@ -201,12 +215,15 @@ impl Claims {
         let claim = self.by_id.get_mut(&id).filter(offered);
         let none = || Refusal::new(libc::ENOENT, format!("claim {id} is not offered to you"));
         let claim = claim.ok_or_else(none)?;
-        claim.before = (claim.slot != slot).then_some(claim.slot);
+        let former = claim.slot;
+        claim.before = (former != slot).then_some(former);
         claim.slot = slot;
         claim.offered = None;
         let change = (claim.subject, claim.holder());
         // It is in the tables, and only changes hands.
         let _ = self.tables.insert(&change.0, change.1);
+        *self.held.entry(slot).or_default() += 1;
+        self.lose(former);
         Ok(change)
     }
 
@@ -214,9 +231,9 @@ impl Claims {
     /// one called `only`. The workers are still to be told of what changes.
     pub fn withdraw_former(&mut self, slot: u16, only: Option<u64>) -> Changes {
         let mut changes = Changes::new();
-        for (id, claim) in &mut self.by_id {
-            let concerned = only.is_none_or(|only| only == *id);
-            if concerned && claim.before == Some(slot) {
+        let range = only.map_or(0..=u64::MAX, |id| id..=id);
+        for (_, claim) in self.by_id.range_mut(range) {
+            if claim.before == Some(slot) {
                 claim.before = None;
                 changes.push((claim.subject, claim.holder()));
             }
@@ -261,8 +278,7 @@ impl Claims {
 
     /// How many claims a vport has.
     pub fn count(&self, slot: u16) -> usize {
-        let of_slot = |claim: &&Claim| claim.slot == slot;
-        self.by_id.values().filter(of_slot).count()
+        self.held.get(&slot).copied().unwrap_or_default()
     }
 }
 
@@ -279,152 +295,4 @@ pub fn tuple_at(protocol: port_api::Protocol, addr: SocketAddr, nic: u8) -> Subj
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use port_api::{Protocol, netns_cookie};
-    use rustix::net::{AddressFamily, SocketType, socket};
-    use std::os::fd::AsFd;
-
-    /// The user that the default policy lets claim anything.
-    pub fn uid() -> u32 {
-        rustix::process::getuid().as_raw()
-    }
-
-    pub fn claims() -> Claims {
-        let any = socket(AddressFamily::INET, SocketType::DGRAM, None).unwrap();
-        let here = netns_cookie(any.as_fd()).unwrap();
-        let seed = Seed([0x1234_5678_9abc_def1, 0xfedc_ba98_7654_3211]);
-        Claims::new(8, seed, here, Policy::default())
-    }
-
-    pub fn wanted(spec: ClaimSpec, socket: bool) -> Wanted {
-        Wanted { spec, socket }
-    }
-
-    /// Adds claims for `slot`, with netdev 7 behind NIC port 2.
-    pub fn add_as(
-        claims: &mut Claims,
-        wanted: &[Wanted],
-        sockets: Vec<OwnedFd>,
-        by: Claimant,
-    ) -> Result<u64, Refusal> {
-        let around = Surroundings {
-            nic_of: &|index| (index == 7).then_some(2),
-            holder: &|slot| format!("stack{slot}"),
-        };
-        let (first, changes) = claims.add(wanted, sockets, by, &around)?;
-        assert_eq!(changes.len(), wanted.len());
-        assert!(changes.iter().all(|(_, holder)| holder.vport == by.slot));
-        Ok(first)
-    }
-
-    /// Adds one claim that takes no socket.
-    pub fn add(claims: &mut Claims, spec: ClaimSpec, slot: u16) -> Result<u64, Refusal> {
-        let by = Claimant { slot, uid: uid() };
-        add_as(claims, &[wanted(spec, false)], vec![], by)
-    }
-
-    /// At an address that no host has (RFC 5737).
-    pub fn udp(port: u16) -> ClaimSpec {
-        ClaimSpec::tuple(Protocol::Udp, ([198, 51, 100, 1], port).into())
-    }
-
-    fn subject_of(spec: ClaimSpec) -> Subject {
-        Subject { spec, nic: 0 }
-    }
-
-    #[test]
-    fn a_batch_is_granted_as_a_whole_or_not_at_all() {
-        let mut claims = claims();
-        let by = Claimant {
-            slot: 3,
-            uid: uid(),
-        };
-        add(&mut claims, udp(9), 4).unwrap();
-        let three = [7, 8, 9].map(|port| wanted(udp(port), false));
-        let refusal = add_as(&mut claims, &three, vec![], by).unwrap_err();
-        assert_eq!(refusal.errno, libc::EADDRINUSE);
-        assert_eq!(claims.count(3), 0);
-        assert_eq!(claims.owner(&subject_of(udp(7))), None);
-        assert_eq!(add_as(&mut claims, &three[..2], vec![], by), Ok(2));
-        assert_eq!(claims.of(3).0, [2, 3]);
-        let none = add_as(&mut claims, &[], vec![], by).unwrap_err();
-        assert_eq!(none.errno, libc::EINVAL);
-        let without_its_socket = [wanted(udp(10), true)];
-        let missing = add_as(&mut claims, &without_its_socket, vec![], by).unwrap_err();
-        assert_eq!(missing.errno, libc::EMFILE);
-    }
-
-    #[test]
-    fn there_are_no_more_than_the_tables_hold() {
-        let mut claims = claims();
-        for port in 1..=8 {
-            add(&mut claims, udp(port), 3).unwrap();
-        }
-        assert_eq!(add(&mut claims, udp(9), 3).unwrap_err().errno, libc::ENOSPC);
-        claims.remove(1);
-        assert_eq!(add(&mut claims, udp(9), 3), Ok(9));
-    }
-
-    #[test]
-    fn an_offer_is_for_one_and_taken_once() {
-        let mut claims = claims();
-        let id = add(&mut claims, udp(7), 3).unwrap();
-        let errno = |result: Result<_, Refusal>| result.map(drop).unwrap_err().errno;
-        assert_eq!(errno(claims.offer(id, 4, 4)), libc::ENOENT, "not its own");
-        assert_eq!(errno(claims.take(id, 4).map(drop)), libc::ENOENT);
-        claims.offer(id, 3, 4).unwrap();
-        assert_eq!(errno(claims.take(id, 5).map(drop)), libc::ENOENT);
-        let (subject, holder) = claims.take(id, 4).unwrap();
-        assert_eq!((holder.vport, holder.before), (4, Some(3)));
-        assert_eq!(claims.owner(&subject), Some(4));
-        assert_eq!((claims.count(3), claims.count(4)), (0, 1));
-        assert_eq!(errno(claims.take(id, 4).map(drop)), libc::ENOENT);
-        assert_eq!(
-            errno(claims.offer(id, 3, 5)),
-            libc::ENOENT,
-            "no more its own"
-        );
-        // The former owner's release ends its part, and no more.
-        assert!(claims.withdraw_former(4, Some(id)).is_empty());
-        let ended = claims.withdraw_former(3, Some(id));
-        assert_eq!(ended, [(subject, Holder::new(4, false))]);
-        assert!(claims.withdraw_former(3, Some(id)).is_empty());
-        assert_eq!(claims.ending(id, 3).unwrap_err().errno, libc::ENOENT);
-        assert_eq!(claims.ending(id, 4).unwrap().len(), 1);
-    }
-
-    #[test]
-    fn an_offer_ends_with_whom_it_was_made_to() {
-        let mut claims = claims();
-        let id = add(&mut claims, udp(7), 3).unwrap();
-        claims.offer(id, 3, 4).unwrap();
-        // Vport 4 goes, and another stack gets its place.
-        assert!(claims.withdraw_former(4, None).is_empty());
-        assert_eq!(claims.take(id, 4).unwrap_err().errno, libc::ENOENT);
-        // A new offer replaces the one before.
-        claims.offer(id, 3, 4).unwrap();
-        claims.offer(id, 3, 5).unwrap();
-        assert_eq!(claims.take(id, 4).unwrap_err().errno, libc::ENOENT);
-        claims.take(id, 5).unwrap();
-        // The former owner goes: nothing of it is left.
-        assert_eq!(claims.withdraw_former(3, None).len(), 1);
-        assert!(claims.from(0).all(|(_, claim)| claim.before.is_none()));
-    }
-
-    #[test]
-    fn a_group_is_not_handed_over() {
-        let mut claims = claims();
-        // Of a port of the kernel's choice.
-        let addr: SocketAddr = ([239, 1, 1, 1], 0).into();
-        let socket = socket(AddressFamily::INET, SocketType::DGRAM, None).unwrap();
-        rustix::net::bind(&socket, &addr).unwrap();
-        let group = ClaimSpec::tuple(Protocol::Udp, addr);
-        let by = Claimant {
-            slot: 3,
-            uid: uid(),
-        };
-        let id = add_as(&mut claims, &[wanted(group, true)], vec![socket], by).unwrap();
-        assert_eq!(claims.offer(id, 3, 4).unwrap_err().errno, libc::EINVAL);
-    }
-}
+mod tests;

@@ -100,7 +100,7 @@ pub struct Waiting {
     pub stacks: u64,
     /// That the hosts' exception paths have not read.
     pub hosts: u64,
-    /// That stacks or hosts have sent, and the worker has not taken.
+    /// That stacks or hosts have sent, and the worker or the NIC has not taken.
     pub sent: u64,
 }
 

@@ -12,7 +12,6 @@ use crate::command::{Answer, Command, Waiting};
 use crate::control::Control;
 use crate::io::DpdkIo;
 use crate::queries;
-use crate::socket::ControlSocket;
 use crate::workers::{Stuck, Workers};
 
 /// How long stacks and the host's kernel may take to read what waits for them.
@@ -21,15 +20,10 @@ const GRACE: Duration = Duration::from_millis(100);
 const LOOK_AGAIN: Duration = Duration::from_millis(1);
 
 /// Ends everything. With workers that do not answer (not `in_order`), nothing is waited for.
-pub fn finish(
-    mut control: Control,
-    running: Vec<JoinHandle<DpdkIo>>,
-    socket: &ControlSocket,
-    in_order: bool,
-) {
+pub fn finish(mut control: Control, running: Vec<JoinHandle<DpdkIo>>, in_order: bool) {
     tracing::info!("ending: telling {} clients", control.peers.len());
     // No one new from here on.
-    let _ = shutdown(&socket.listener, Shutdown::Both);
+    let _ = shutdown(&control.socket.listener, Shutdown::Both);
     if in_order {
         let _ = drain(&control.workers, |left| *left == Waiting::default());
     }

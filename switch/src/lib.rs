@@ -7,6 +7,7 @@
 
 #![deny(unsafe_code)]
 
+pub mod access;
 pub mod claims;
 pub mod classify;
 pub mod command;
@@ -18,11 +19,14 @@ mod ending;
 pub mod error;
 pub mod explain;
 pub mod flow_table;
+pub mod foreign;
 pub mod fragments;
 pub mod holder;
 pub mod io;
 pub mod key;
+pub mod meter;
 pub mod nics;
+pub mod pace;
 pub mod peer;
 pub mod plan;
 pub mod policy;
@@ -31,12 +35,15 @@ pub mod quick;
 pub mod refusal;
 pub mod run;
 mod shares;
+pub mod signals;
 pub mod socket;
 pub mod stacks;
 mod stages;
+pub mod stock;
 pub mod tables;
 pub mod trace;
 pub mod verdict;
 pub mod vport;
+pub mod watch;
 pub mod worker;
 pub mod workers;

@@ -177,6 +177,12 @@ impl Testbed {
         self.switch.as_mut().expect("the primary was started")
     }
 
+    /// What the primary has logged.
+    #[track_caller]
+    pub fn log(&self) -> String {
+        self.switch.as_ref().expect("the primary runs").stderr()
+    }
+
     /// Hands the primary over to the test.
     #[track_caller]
     pub fn take_switch(&mut self) -> Process {

@@ -31,6 +31,7 @@ impl<I: Io> Worker<I> {
             Command::Remove { slot, reclaim } => {
                 // The next stack of this slot is to find nothing of this one's waiting to be shown.
                 self.publish();
+                self.disown_sent(slot);
                 self.forget_fragments(slot);
                 let answer = Answer::Removed(self.vports[usize::from(slot)].take());
                 if reclaim {
@@ -119,6 +120,9 @@ impl<I: Io> Worker<I> {
             *side += u64::from(unread);
             waiting.sent += u64::from(sent);
         }
+        for nic in &self.nics {
+            waiting.sent += nic.tx.len() as u64;
+        }
         waiting
     }
 
@@ -130,12 +134,16 @@ impl<I: Io> Worker<I> {
             let unfit = self.io.unfit(at);
             counters.rx_packets += unfit;
             counters.waiting = self.waiting.count(at) as u64;
+            counters.tx_waiting = state.tx.len() as u64;
             counters.dropped.0[DropReason::Unfit.index()] += unfit;
             snapshot.nics.push(counters);
         }
-        let vports = self.vports.iter().flatten();
-        snapshot
-            .vports
-            .extend(vports.map(|v| (v.slot, v.counters, v.held)));
+        for vport in self.vports.iter().flatten() {
+            let mut counters = vport.counters;
+            let waiting = self.nics.iter().flat_map(|nic| &nic.tx_from);
+            let waiting = waiting.filter(|(from, _)| *from == vport.slot);
+            counters.tx_waiting = waiting.count() as u64;
+            snapshot.vports.push((vport.slot, counters, vport.held));
+        }
     }
 }

@@ -32,6 +32,8 @@ pub(super) struct NicState<B> {
     pub(super) tx: Bufs<B>,
     /// Of each packet in `tx`: the vport that it is from, and its length.
     pub(super) tx_from: ArrayVec<(u16, u16), BURST>,
+    /// Since when it has had no room and taken nothing, in ms.
+    pub(super) stalled_since: Option<u64>,
 }
 
 /// The packets of a burst.
@@ -93,8 +95,10 @@ pub struct Worker<I: Io> {
     pub(super) tables: Tables,
     pub(super) vports: Vec<Option<Box<Vport>>>,
     pub(super) doorbells: Doorbells,
-    /// Vports to be served although they have not rung again.
+    /// Vports that have something to send, or wait for empty buffers.
     pub(super) pending: Vec<u64>,
+    /// Whose turn to send it is first.
+    pub(super) next_turn: usize,
     pub(super) channels: Channels,
     pub(super) backoff: Backoff,
     pub(super) cpu: Cpu,
@@ -135,6 +139,7 @@ impl<I: Io> Worker<I> {
             counters: NicCounters::default(),
             tx: Bufs::new(),
             tx_from: ArrayVec::new(),
+            stalled_since: None,
         });
         Self {
             io,
@@ -142,6 +147,7 @@ impl<I: Io> Worker<I> {
             receiving,
             vports: (0..slots).map(|_| None).collect(),
             pending: vec![0; doorbells.len()],
+            next_turn: 0,
             doorbells,
             channels,
             backoff: Backoff::new(pure_poll),

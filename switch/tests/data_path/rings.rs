@@ -1,11 +1,14 @@
 //! Rings, quotas and buffers: a stack that misbehaves harms itself.
 
+use std::sync::atomic::Ordering;
+
 use port_api::Desc;
+use ring::ALIGN;
 use switch::command::{Command, Event};
 use switch::verdict::DropReason;
 
 use crate::common::frames::*;
-use crate::common::{Bench, LIMITS};
+use crate::common::{Bench, GEOMETRY, LIMITS};
 
 #[test]
 fn a_full_ring_costs_its_own_stack_only() {
@@ -119,6 +122,31 @@ fn impossible_cursors_shut_the_vport_and_nothing_else() {
 }
 
 #[test]
+fn each_cursor_of_the_stacks_is_checked_and_none_of_the_switchs_is_read() {
+    let at = GEOMETRY.rings(3, 0);
+    let stacks = [at.tx, at.free, at.fill + ALIGN, at.rx + ALIGN];
+    let switchs = [at.tx + ALIGN, at.free + ALIGN, at.fill, at.rx];
+    let cursors = stacks.map(|at| (at, true)).into_iter();
+    for (cursor, shuts) in cursors.chain(switchs.map(|at| (at, false))) {
+        let mut bench = Bench::with_stacks([3, 4]);
+        bench.claim("udp 192.0.2.1:7", 3);
+        bench.claim("udp 192.0.2.1:8", 4);
+        let word = bench.region.word(cursor);
+        word.store(1 << 31, Ordering::Relaxed);
+        bench.doorbells.ring(3);
+        bench.worker.step();
+        // The switch looks at that of `rx` when the ring is full, as far as it knows.
+        bench.receive(&vec![udp(IN, CLIENT, "192.0.2.1:7"); 33]);
+        bench.receive(&[udp(IN, CLIENT, "192.0.2.1:8")]);
+        let said: Vec<_> = bench.events.try_iter().collect();
+        let expected = shuts.then_some(Event::Corrupt(3));
+        assert!(said.into_iter().eq(expected), "at {cursor}");
+        assert_eq!(bench.drain(4).len(), 1);
+        bench.assert_conserved();
+    }
+}
+
+#[test]
 fn a_dead_stacks_buffers_come_back_and_not_to_its_successor() {
     let mut bench = Bench::new();
     let before = bench.world.borrow().available();
@@ -174,8 +202,30 @@ fn what_the_nic_does_not_take_is_counted_with_its_sender() {
     bench.send(3, &udp(OUT, "192.0.2.1:7", CLIENT));
     bench.send(3, &udp(OUT, "192.0.2.1:7", CLIENT));
     let vport = bench.vport(3);
-    assert_eq!((vport.tx_wire, vport.tx_full), (1, 1));
+    assert_eq!((vport.tx_wire, vport.tx_waiting, vport.tx_full), (1, 1, 0));
+    bench.assert_conserved();
+    // For so long nothing is given up.
+    bench.set_time(1);
+    bench.worker.step();
+    assert_eq!(bench.vport(3).tx_waiting, 1);
+    bench.set_time(2);
+    bench.worker.step();
+    let vport = bench.vport(3);
+    assert_eq!((vport.tx_wire, vport.tx_waiting, vport.tx_full), (1, 0, 1));
     let nic = bench.nic();
     assert_eq!((nic.tx_packets, nic.tx_full), (1, 1));
+    bench.assert_conserved();
+    // A NIC that has been given up gets no patience until it takes something.
+    bench.send(3, &udp(OUT, "192.0.2.1:7", CLIENT));
+    assert_eq!(bench.vport(3).tx_full, 2);
+    bench.world.borrow_mut().tx_room = 1;
+    bench.send(3, &udp(OUT, "192.0.2.1:7", CLIENT));
+    bench.send(3, &udp(OUT, "192.0.2.1:7", CLIENT));
+    let vport = bench.vport(3);
+    assert_eq!((vport.tx_wire, vport.tx_waiting, vport.tx_full), (2, 1, 2));
+    // What waits goes once there is room.
+    bench.world.borrow_mut().tx_room = 9;
+    bench.worker.step();
+    assert_eq!(bench.vport(3).tx_wire, 3);
     bench.assert_conserved();
 }
