@@ -4,7 +4,7 @@ export PATH := $(HOME)/.cargo/bin:$(PATH)
 export BIN := $(or $(CARGO_TARGET_DIR),target)/release
 CARGO ?= cargo
 
-.PHONY: help setup build demo test test-long bench bench-micro unvalidated model fuzz fmt lint deny clean
+.PHONY: help setup build demo test test-long kill-points soak bench bench-micro unvalidated model fuzz fmt lint deny clean
 
 help: ## this list
 	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' Makefile | expand -t 18
@@ -18,12 +18,23 @@ build: setup ## build everything, with optimizations
 demo: build ## see it work: the main job on real traffic; KEEP=1 leaves it running
 	@KEEP=$(KEEP) smoke/demo
 
-test: build ## all tests: units, EAL, and a real primary with real stacks in namespaces
+test: build kill-points ## all tests: units, EAL, and a real primary with real stacks in namespaces
 	@smoke/sweep
-	@MULTISTACK_BIN=$(abspath $(BIN)) $(CARGO) test --workspace --locked
+	@MULTISTACK_BIN=$(abspath $(BIN)) MULTISTACK_KILL_POINTS=$(KILL_POINTS)/debug/stack-probe \
+	    $(CARGO) test --workspace --locked
 
 test-long: export MULTISTACK_LONG = 1
-test-long: test ## the same, with a minute of wrk and 1,000 attach cycles
+test-long: test ## the same, with a minute of wrk, 1,000 attach cycles, 1,000 kills
+
+# A stack that can be killed at each of its steps, out of the way of those that can't.
+KILL_POINTS = $(abspath $(or $(CARGO_TARGET_DIR),target)/kill-points)
+kill-points: setup
+	@$(CARGO) build --locked --package stack-probe --features kill-points --target-dir $(KILL_POINTS)
+
+soak: build ## everything at once, kills included, for SECONDS (1800): nothing is lost, nothing grows
+	@smoke/sweep
+	@MULTISTACK_BIN=$(abspath $(BIN)) MULTISTACK_SOAK_SECONDS=$(or $(SECONDS),1800) \
+	    $(CARGO) test --locked --test e2e -- --ignored --exact soak::everything_at_once --nocapture
 
 bench: build ## all figures, beside the peers that are installed; bench-demux64 for one
 	@$(BIN)/multistack-bench
@@ -54,7 +65,7 @@ fmt: ## format the sources
 lint: setup ## formatting and clippy
 	@$(CARGO) fmt --all --check
 	@$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
-	@$(CARGO) clippy --package multistack --all-features --locked -- -D warnings
+	@$(CARGO) clippy --package multistack --package stack-probe --all-features --locked -- -D warnings
 
 deny: ## licences, bans, sources and advisories of the dependencies
 	@.ci/deny

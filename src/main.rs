@@ -1,6 +1,6 @@
 //! The primary: `multistack <EAL arguments> -- [options]`.
 
-use std::io::IsTerminal;
+use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
 
 use switch::config::{Config, ConfigError};
@@ -30,14 +30,21 @@ fn main() -> ExitCode {
         .with_writer(std::io::stderr)
         .with_ansi(std::io::stderr().is_terminal())
         .with_target(false)
+        // A log that cannot be written, as on a full disk or after a hangup, is lost, and not the switch.
+        .log_internal_errors(false)
         .init();
     match switch::run::run(&eal_args, &config) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("multistack: {error}");
+            complain(&error);
             ExitCode::FAILURE
         }
     }
+}
+
+/// `eprintln!` would panic where nothing can be written.
+fn complain(what: &dyn std::fmt::Display) {
+    let _ = writeln!(std::io::stderr(), "multistack: {what}");
 }
 
 fn usage(error: ConfigError) -> ExitCode {
@@ -50,14 +57,12 @@ fn usage(error: ConfigError) -> ExitCode {
             // One line: what is wrong, without clap's usage below it.
             let text = error.to_string();
             let line = text.lines().next().unwrap_or_default();
-            eprintln!(
-                "multistack: {}: see 'multistack -- --help'",
-                line.trim_start_matches("error: ")
-            );
+            let line = line.trim_start_matches("error: ");
+            complain(&format_args!("{line}: see 'multistack -- --help'"));
             ExitCode::from(USAGE)
         }
         ConfigError::Bad(why) => {
-            eprintln!("multistack: {why}");
+            complain(&why);
             ExitCode::from(USAGE)
         }
     }

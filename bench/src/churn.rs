@@ -13,8 +13,10 @@ use crate::process::Process;
 use crate::switch::Switch;
 use crate::{Error, times, traffic};
 
-/// How often it comes.
+/// How often it comes, in [`BOUTS`] bouts.
 const TIMES: u32 = 100;
+/// Bouts, and as many pauses: what the machine does meanwhile is the same for both.
+pub const BOUTS: u32 = 5;
 /// The number that its claim has among the stacks'.
 const NUMBER: u16 = 5000;
 
@@ -22,18 +24,28 @@ const NUMBER: u16 = 5000;
 pub struct Churn(Process);
 
 impl Churn {
-    /// Starts it; it waits for [`run`](Self::run).
+    /// Starts it; it waits for [`bout`](Self::bout).
     pub fn start(lab: &Lab, switch: &Switch) -> Result<Self, Error> {
         Ok(Self(switch.helper(lab, "churn", None)?))
     }
 
-    /// Has it come and go, evenly over `time`; gives how long it took to attach.
-    pub fn run(mut self, lab: &Lab, time: Duration) -> Result<Histogram<u64>, Error> {
+    /// Has it come and go, evenly over `time`; adds how long it took to attach to `times`.
+    pub fn bout(
+        &mut self,
+        lab: &Lab,
+        time: Duration,
+        times: &mut Histogram<u64>,
+    ) -> Result<(), Error> {
         self.0.tell(&time.as_millis().to_string())?;
         lab.sleep(time)?;
         let counts: Vec<(u64, u64)> = serde_json::from_str(&self.0.line()?)?;
-        self.0.terminate()?;
-        times::from_counts(&counts)
+        times.add(times::from_counts(&counts)?)?;
+        Ok(())
+    }
+
+    /// Ends it.
+    pub fn end(self) -> Result<(), Error> {
+        self.0.terminate()
     }
 }
 
@@ -42,17 +54,16 @@ impl Churn {
 pub fn run(socket: &Path) -> Result<(), Error> {
     come_and_go(socket)?;
     println!("ready");
-    let mut line = String::new();
-    stdin().read_line(&mut line)?;
-    let pause = Duration::from_millis(line.trim().parse()?) / TIMES;
-    let mut times = times::histogram()?;
-    let start = Instant::now();
-    for number in 1..=TIMES {
-        times.saturating_record(u64::try_from(come_and_go(socket)?.as_nanos())?);
-        thread::sleep((pause * number).saturating_sub(start.elapsed()));
+    for line in stdin().lines() {
+        let pause = Duration::from_millis(line?.trim().parse()?) / (TIMES / BOUTS);
+        let mut times = times::histogram()?;
+        let start = Instant::now();
+        for number in 1..=TIMES / BOUTS {
+            times.saturating_record(u64::try_from(come_and_go(socket)?.as_nanos())?);
+            thread::sleep((pause * number).saturating_sub(start.elapsed()));
+        }
+        println!("{}", serde_json::to_string(&times::to_counts(&times))?);
     }
-    println!("{}", serde_json::to_string(&times::to_counts(&times))?);
-    stdin().read_line(&mut line)?;
     Ok(())
 }
 

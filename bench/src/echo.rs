@@ -1,17 +1,17 @@
 //! A stack that echoes, as fast as one can be.
 
-use port_api::Burst;
-
 use crate::stacks::Stack;
 
 /// Takes a burst and sends it back. What finds no room goes first the next time; until it has
 /// gone, new packets wait where the switch counts what it drops.
-pub fn serve(stack: &mut Stack, burst: &mut Burst) {
+pub fn serve(stack: &mut Stack) {
     if stack.answers.is_empty() {
-        stack.moved.received += stack.vport.rx_burst(burst) as u64;
-        for mut packet in burst.drain(..) {
+        stack.moved.received += stack.vport.rx_burst(&mut stack.answers) as u64;
+        for packet in &stack.answers {
+            packet.prefetch();
+        }
+        for packet in &mut stack.answers {
             turn_around(packet.data_mut());
-            stack.answers.push(packet);
         }
     }
     stack.moved.sent += stack.vport.tx_burst(&mut stack.answers) as u64;

@@ -7,6 +7,7 @@ use crate::peers::Peers;
 mod attach;
 mod demux;
 mod echo;
+mod fairness;
 mod flows;
 mod host;
 mod latency;
@@ -19,7 +20,7 @@ mod workers;
 type SetUp = fn(&Peers) -> Experiment;
 
 /// All of them, in the order in which they are measured.
-pub const ALL: [(&str, SetUp); 12] = [
+pub const ALL: [(&str, SetUp); 13] = [
     ("demux64", demux::many),
     ("demux1", demux::one),
     ("demux_flows", flows::set_up),
@@ -32,6 +33,7 @@ pub const ALL: [(&str, SetUp); 12] = [
     ("attach", attach::set_up),
     ("host", host::set_up),
     ("latency", latency::set_up),
+    ("fairness", fairness::set_up),
 ];
 
 /// Those called `names`; all if none is.

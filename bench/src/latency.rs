@@ -16,10 +16,13 @@ use crate::traffic::{self, SMALLEST};
 use crate::{Error, times};
 
 mod contender;
+mod flooder;
+mod modest;
 mod rings;
 mod virtio;
 
 pub use contender::{Loop, RoundTrip};
+pub use modest::Modest;
 
 /// Most packets on their way at a time: what is due beyond waits, and its time runs.
 const WINDOW: u64 = 128;
@@ -38,6 +41,19 @@ pub struct Plan {
     pub interval_ns: Option<u64>,
     /// How long.
     pub millis: u64,
+    /// How many vports echo, in turns; of a switch.
+    pub echoes: u16,
+    /// What another vport of the switch sends meanwhile, as much as it can.
+    pub flood: Option<Flood>,
+}
+
+/// What a stack floods the switch with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Flood {
+    /// Packets from its own claim, to the wire.
+    Own,
+    /// Packets in another stack's name.
+    Spoofed,
 }
 
 /// What the packets go through.
@@ -77,10 +93,14 @@ trait Path {
 
 /// What happens in the process.
 pub fn run(plan: &Plan) -> Result<(), Error> {
-    let report = match &plan.through {
-        Through::Switch(socket) => measure(&mut rings::Rings::attach(socket)?, plan)?,
-        Through::Vhost(socket) => measure(&mut virtio::Virtio::connect(socket)?, plan)?,
-    };
+    match &plan.through {
+        Through::Switch(socket) => report(&mut rings::Rings::attach(socket, plan)?, plan),
+        Through::Vhost(socket) => report(&mut virtio::Virtio::connect(socket)?, plan),
+    }
+}
+
+fn report(path: &mut impl Path, plan: &Plan) -> Result<(), Error> {
+    let report = measure(path, plan)?;
     println!("{}", serde_json::to_string(&report)?);
     // The vports are to be there while the benchmark reads their counters.
     stdin().read_line(&mut String::new())?;
@@ -213,6 +233,8 @@ mod tests {
             queued: 0,
         };
         let plan = Plan {
+            echoes: 1,
+            flood: None,
             through: Through::Vhost(PathBuf::new()),
             interval_ns: Some(100_000),
             millis: 50,

@@ -7,13 +7,15 @@ use port_api::protocol::PortStats;
 use serde_json::{Value, json};
 
 use crate::Error;
-use crate::churn::Churn;
+use crate::churn::{BOUTS, Churn};
 use crate::conservation;
-use crate::counters::{mpps, timed};
+use crate::counters::mpps;
 use crate::experiment::{Contender, Sample};
 use crate::lab::{self, Lab, WARM_UP};
 use crate::stacks::{Claims, Stacks, Task, Totals};
+use crate::statistics::{median, median_ratio};
 use crate::switch::{self, Setup, Switch, TUNING};
+use crate::times;
 use crate::traffic::{self, Target, Traffic};
 
 /// Which packets make the figure.
@@ -165,6 +167,46 @@ impl Multistack {
         Ok(setup)
     }
 
+    /// Bouts of stacks that come and go, and pauses, in one run: what part of the pauses' rate is left in
+    /// the bouts.
+    fn churn(
+        &self,
+        lab: &Lab,
+        switch: &Switch,
+        time: Duration,
+    ) -> Result<(Vec<PortStats>, Sample), Error> {
+        let mut churn = Churn::start(lab, switch)?;
+        lab.sleep(WARM_UP)?;
+        let (mut read, mut rates) = (vec![], [vec![], vec![]]);
+        let mut times = times::histogram()?;
+        for at in 0..2 * BOUTS {
+            let in_bout = at % 2 == 1;
+            let slice = time / BOUTS;
+            let (before, after, took) = switch.over(|| {
+                if in_bout {
+                    churn.bout(lab, slice, &mut times)
+                } else {
+                    lab.sleep(slice)
+                }
+            })?;
+            let rate = self.sample(&before, &after, took)?.value;
+            rates[usize::from(in_bout)].push(rate);
+            read.extend([before, after]);
+        }
+        churn.end()?;
+        let [quiet, bouts] = &rates;
+        let sample = Sample::new(median_ratio(bouts, quiet))
+            .with("mpps", median(bouts))
+            .with("quiet_mpps", median(quiet));
+        Ok((
+            read,
+            Sample {
+                times: Some(times),
+                ..sample
+            },
+        ))
+    }
+
     fn sample(
         &self,
         before: &PortStats,
@@ -210,27 +252,20 @@ impl Contender for Multistack {
         self.version = Some(switch.version());
         check_mac(&switch)?;
         let mut stacks = switch.attach(lab, self.stacks)?;
-        let churn = if self.churn {
-            Some(Churn::start(lab, &switch)?)
+        let (read, sample) = if self.churn {
+            self.churn(lab, &switch, time)?
         } else {
-            None
+            lab.sleep(WARM_UP)?;
+            let (before, after, took) = switch.over(|| lab.sleep(time))?;
+            let sample = self.sample(&before, &after, took)?;
+            (vec![before, after], sample)
         };
-        lab.sleep(WARM_UP)?;
-
-        let (before, start) = timed(|| switch.port())?;
-        let times = match churn {
-            Some(churn) => Some(churn.run(lab, time)?),
-            None => lab.sleep(time).map(|()| None)?,
-        };
-        let (after, end) = timed(|| switch.port())?;
-
         stacks.tell("stop")?;
         let totals: Totals = serde_json::from_str(&stacks.line()?)?;
-        conservation::check(&switch, &[&before, &after], &totals)?;
+        conservation::check(&switch, &read.iter().collect::<Vec<_>>(), &totals)?;
         stacks.terminate()?;
         switch.terminate()?;
-        let sample = self.sample(&before, &after, end - start)?;
-        Ok(Sample { times, ..sample })
+        Ok(sample)
     }
 }
 

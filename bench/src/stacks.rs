@@ -169,7 +169,7 @@ fn work(stacks: &mut [Stack], task: Task, stop: &AtomicBool) -> Result<(), Error
         for stack in &mut *stacks {
             match task {
                 Task::Drain => stack.drain(&mut burst),
-                Task::Echo => echo::serve(stack, &mut burst),
+                Task::Echo => echo::serve(stack),
                 Task::Sit => {}
             }
         }

@@ -1,6 +1,7 @@
 //! multistack, started and asked.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use port_api::Client;
 use port_api::protocol::{PortRow, PortStats, Reply, Request, VportStats};
@@ -110,7 +111,7 @@ pub fn quota(vports: u16) -> u32 {
 /// A running one.
 pub struct Switch {
     process: Process,
-    client: Client,
+    version: String,
     socket: String,
 }
 
@@ -122,7 +123,7 @@ impl Switch {
         let client = process.until(lab, || Ok(Client::connect(&socket(lab), "bench")?))?;
         Ok(Self {
             process,
-            client,
+            version: format!("{}, {}", client.greeting().switch, client.greeting().dpdk),
             socket: socket(lab).display().to_string(),
         })
     }
@@ -148,13 +149,17 @@ impl Switch {
 
     /// Its release and DPDK's.
     pub fn version(&self) -> String {
-        let greeting = self.client.greeting();
-        format!("{}, {}", greeting.switch, greeting.dpdk)
+        self.version.clone()
+    }
+
+    /// A connection for one reading: one that asks for nothing for a minute is cut off.
+    fn client(&self) -> Result<Client, Error> {
+        Ok(Client::connect(self.socket.as_ref(), "bench")?)
     }
 
     /// The one port.
     pub fn port_row(&self) -> Result<PortRow, Error> {
-        match self.client.call(&Request::Ports, &[])? {
+        match self.client()?.call(&Request::Ports, &[])? {
             Reply::Ports { mut ports } if ports.len() == 1 => Ok(ports.remove(0)),
             other => Err(format!("not one port: {other:?}").into()),
         }
@@ -162,12 +167,23 @@ impl Switch {
 
     /// The counters of the one port.
     pub fn port(&self) -> Result<PortStats, Error> {
-        counters::port(&self.client)
+        counters::port(&self.client()?)
+    }
+
+    /// The port's counters before and after what is done, and the time between.
+    pub fn over(
+        &self,
+        work: impl FnOnce() -> Result<(), Error>,
+    ) -> Result<(PortStats, PortStats, Duration), Error> {
+        let (before, start) = counters::timed(|| self.port())?;
+        work()?;
+        let (after, end) = counters::timed(|| self.port())?;
+        Ok((before, after, end - start))
     }
 
     /// The counters of all vports.
     pub fn vports(&self) -> Result<Vec<VportStats>, Error> {
-        counters::vports(&self.client)
+        counters::vports(&self.client()?)
     }
 
     /// Ends it.

@@ -1,5 +1,10 @@
 /* rte_ethdev.h */
+#include <errno.h>
+#include <net/if.h>
 #include <string.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 #include "shim.h"
 
@@ -53,8 +58,30 @@ int ms_eth_info(uint16_t port, struct ms_port_info *info)
 	return 0;
 }
 
+/* Drivers over a netdev (AF_XDP, AF_PACKET) say that the link is up whatever becomes of it. */
+static void ask_kernel(unsigned int if_index, struct ms_link *link)
+{
+	struct ifreq netdev;
+	int fd;
+
+	memset(&netdev, 0, sizeof(netdev));
+	if (if_indextoname(if_index, netdev.ifr_name) == NULL) {
+		link->gone = errno == ENXIO;
+		link->up = link->up && !link->gone;
+		return;
+	}
+	fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	if (fd < 0)
+		return;
+	if (ioctl(fd, SIOCGIFFLAGS, &netdev) == 0)
+		link->up = link->up && (netdev.ifr_flags & IFF_UP) != 0 &&
+			   (netdev.ifr_flags & IFF_RUNNING) != 0;
+	close(fd);
+}
+
 int ms_eth_link(uint16_t port, struct ms_link *out)
 {
+	struct rte_eth_dev_info dev;
 	struct rte_eth_link link;
 	int ret;
 
@@ -65,6 +92,12 @@ int ms_eth_link(uint16_t port, struct ms_link *out)
 	out->up = link.link_status == RTE_ETH_LINK_UP;
 	out->full_duplex = link.link_duplex == RTE_ETH_LINK_FULL_DUPLEX;
 	out->speed_mbps = link.link_speed == RTE_ETH_SPEED_NUM_UNKNOWN ? 0 : link.link_speed;
+	out->gone = false;
+	ret = rte_eth_dev_info_get(port, &dev);
+	if (ret != 0)
+		return ret;
+	if (dev.if_index != 0)
+		ask_kernel(dev.if_index, out);
 	return 0;
 }
 

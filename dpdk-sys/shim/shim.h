@@ -121,6 +121,7 @@ struct ms_link {
 	uint32_t speed_mbps; /* 0: unknown */
 	bool up;
 	bool full_duplex;
+	bool gone; /* the netdev that the driver is over */
 };
 
 uint32_t ms_eth_next(uint32_t from);

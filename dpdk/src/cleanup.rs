@@ -3,7 +3,10 @@
 use std::{
     fs::{self, File},
     io,
-    os::{fd::AsRawFd, unix::net::UnixDatagram},
+    os::{
+        fd::AsRawFd,
+        unix::{fs::DirBuilderExt, net::UnixDatagram},
+    },
     path::{Path, PathBuf},
 };
 
@@ -59,6 +62,22 @@ pub(crate) fn find_primary(runtime_dir: &Path) -> io::Result<Primary> {
     Ok(Primary::Running(Some(lock.l_pid).filter(|&pid| pid > 0)))
 }
 
+/// Has primaries start one after the other, from the look for another one until EAL holds its own
+/// lock: so that what one takes for the leftovers of a dead primary is not what another has just
+/// made. For as long as the file is open; `None` if the directory cannot be had, of which EAL will
+/// say more. (The runtime directory itself EAL locks on its own account.)
+pub(crate) fn take_turns(runtime_dir: &Path) -> Option<File> {
+    let base = runtime_dir.parent()?;
+    // As EAL makes it.
+    let made = fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(base);
+    let dir = made.and_then(|()| File::open(base)).ok()?;
+    dir.lock().ok()?;
+    Some(dir)
+}
+
 /// Mounted hugetlbfs directories.
 pub(crate) fn huge_dirs() -> Vec<PathBuf> {
     let mounts = fs::read_to_string("/proc/self/mounts").unwrap_or_default();
@@ -71,7 +90,8 @@ pub(crate) fn huge_dirs() -> Vec<PathBuf> {
 }
 
 /// Unlinks all files of a primary that ended or is about to end. What is mapped stays mapped, so
-/// stacks that still run are not harmed.
+/// stacks that still run are not harmed; nor do they keep the next primary from starting, as they
+/// would with the locks that they hold on EAL's tables, or answer what it asks its own secondaries.
 pub(crate) fn remove_files(prefix: &str, runtime_dir: &Path, huge_dir: Option<&Path>) {
     let dirs = huge_dir.map_or_else(huge_dirs, |dir| vec![dir.to_owned()]);
     for dir in dirs {
@@ -168,5 +188,16 @@ mod tests {
         remove_files("no-such-prefix", &dir, Some(&dir));
         assert!(!dir.exists());
         assert_eq!(find_primary(&dir).unwrap(), Primary::None, "no such file");
+    }
+
+    #[test]
+    fn one_turn_at_a_time() {
+        let base = std::env::temp_dir().join(format!("dpdk-turns-{}", std::process::id()));
+        let turn = take_turns(&base.join("a")).unwrap();
+        let other = File::open(&base).unwrap();
+        assert!(other.try_lock().is_err());
+        drop(turn);
+        assert!(other.try_lock().is_ok());
+        fs::remove_dir(&base).unwrap();
     }
 }

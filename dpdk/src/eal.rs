@@ -120,8 +120,14 @@ impl Eal {
             ));
         }
         let dir = cleanup::runtime_dir(&parsed.prefix);
+        let turn = cleanup::take_turns(&dir);
         if parsed.output != Output::Help {
             eal_error::check_primary(&parsed, &dir)?;
+            if turn.is_some() {
+                // No primary has them any more; stacks of a killed one may.
+                cleanup::remove_files(&parsed.prefix, &dir, parsed.huge_dir.as_deref());
+            }
+            eal_error::check_hugepages(&parsed)?;
         }
         let show = parsed.output != Output::Quiet || std::env::var_os(LOG_VARIABLE).is_some();
         let result = eal_init::init(args, &eal_init::added(&parsed), show)
@@ -130,6 +136,7 @@ impl Eal {
             Ok(log) => log,
             Err(error) => return Err(undo(&parsed, &dir, error)),
         };
+        drop(turn);
         replay(log.as_ref());
         *prefix = Some(parsed.prefix.clone());
         ROLE.store(PRIMARY, Ordering::Release);

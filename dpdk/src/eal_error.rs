@@ -23,10 +23,15 @@ pub(crate) fn check_primary(args: &EalArgs, runtime_dir: &Path) -> Result<(), Ea
         ));
     }
     match cleanup::find_primary(runtime_dir) {
-        Ok(Primary::None) => {}
-        Ok(Primary::Running(pid)) => return Err(taken(&args.prefix, pid)),
-        Err(error) => return Err(no_access(&runtime_dir.join("config"), &error)),
+        Ok(Primary::None) => Ok(()),
+        Ok(Primary::Running(pid)) => Err(taken(&args.prefix, pid)),
+        Err(error) => Err(no_access(&runtime_dir.join("config"), &error)),
     }
+}
+
+/// What would make a primary fail for want of hugepages, found before EAL is asked, and after a
+/// killed primary's were given back.
+pub(crate) fn check_hugepages(args: &EalArgs) -> Result<(), EalError> {
     if args.no_huge {
         return Ok(());
     }
@@ -143,7 +148,11 @@ fn unknown_option<'a>(args: &'a [String], usage: &str) -> Option<&'a str> {
 }
 
 /// What to do about the lines that say only what happened.
-const HINTS: [(&str, &str); 5] = [
+const HINTS: [(&str, &str); 6] = [
+    (
+        "Too many open files",
+        ": raise the limit (ulimit -n, LimitNOFILE=); each hugepage takes one",
+    ),
     (
         "version mismatch",
         ": link the stack and the switch with the same DPDK",

@@ -74,6 +74,8 @@ pub struct Link {
     pub speed_mbps: u32,
     /// Both directions at once.
     pub full_duplex: bool,
+    /// The netdev that the driver works on is there no more.
+    pub gone: bool,
 }
 
 /// Counters of a port since its start (`rte_eth_stats`); bytes without FCS on most devices.
@@ -128,13 +130,15 @@ fn text(chars: &[c_char]) -> String {
         .into_owned()
 }
 
-/// The link of a port, as last seen by its driver; does not wait for it to come up.
+/// The link of a port, as last seen by its driver; does not wait for it to come up. If the driver works
+/// on a netdev, that has to be up and running too.
 pub fn link(port: u16) -> Result<Link, Error> {
     eal::require_primary()?;
     let mut raw = c::ms_link {
         speed_mbps: 0,
         up: false,
         full_duplex: false,
+        gone: false,
     };
     // SAFETY: the call checks the id.
     let ret = unsafe { c::ms_eth_link(port, &raw mut raw) };
@@ -143,6 +147,7 @@ pub fn link(port: u16) -> Result<Link, Error> {
         up: raw.up,
         speed_mbps: raw.speed_mbps,
         full_duplex: raw.full_duplex,
+        gone: raw.gone,
     })
 }
 

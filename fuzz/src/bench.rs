@@ -3,6 +3,7 @@
 
 use std::cell::RefCell;
 use std::rc::Rc;
+use std::sync::Arc;
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 use kni_fallback::Waker;
@@ -115,7 +116,7 @@ impl Bench {
 
     fn open(&mut self, slot: u16, peer: Peer) {
         let rings = SwitchSide::new(&self.region, slot, 0);
-        let vport = Vport::new(slot, self.generation, peer, rings, LIMITS);
+        let vport = Vport::new(slot, self.generation, peer, rings, LIMITS, Arc::default());
         self.obey(Command::Add(Box::new(vport)));
         self.worker.step();
         self.far[usize::from(slot)] = Some(self.region.stack_rings(slot, 0));

@@ -2,12 +2,15 @@
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
 use port_api::{Burst, Packet, RingPort};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 
+use crate::Config;
+use crate::netdev::Netdev;
 use crate::waker::Waker;
 
 /// How long to wait before looking again for what no one announces: empty buffers, and room in
@@ -16,6 +19,12 @@ const LOOK_AGAIN: Timespec = Timespec {
     tv_sec: 0,
     tv_nsec: 500_000,
 };
+
+/// Bursts that are delivered after the end was asked for, at most.
+const LAST_BURSTS: usize = 1024;
+
+/// From one try to make a lost netdev anew to the next: time to settle for who removed it.
+const RENEW_AFTER: Duration = Duration::from_millis(500);
 
 /// What the exception path has moved. In frames.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -57,8 +66,10 @@ fn add(counter: &AtomicU64, count: usize) {
 
 /// What the thread owns.
 pub struct Forwarder {
-    netdev: String,
-    tap: Arc<OwnedFd>,
+    config: Config,
+    /// None while it is lost.
+    netdev: Option<Netdev>,
+    index: Arc<AtomicU32>,
     rings: RingPort,
     waker: Waker,
     counters: Arc<SharedCounters>,
@@ -71,21 +82,25 @@ pub struct Forwarder {
     starved: bool,
     /// poll(2) saw a frame from the kernel, and nothing was read since.
     readable: bool,
-    /// The netdev was removed.
-    lost: bool,
+    /// When a lost netdev is to be made anew.
+    renew_at: Instant,
+    /// Why it could not be, the last time.
+    failure: String,
 }
 
 impl Forwarder {
     pub fn new(
-        netdev: String,
-        tap: Arc<OwnedFd>,
+        config: Config,
+        netdev: Netdev,
+        index: Arc<AtomicU32>,
         rings: RingPort,
         waker: Waker,
         counters: Arc<SharedCounters>,
     ) -> Self {
         Self {
-            netdev,
-            tap,
+            config,
+            netdev: Some(netdev),
+            index,
             rings,
             waker,
             counters,
@@ -94,7 +109,8 @@ impl Forwarder {
             spare: None,
             starved: false,
             readable: false,
-            lost: false,
+            renew_at: Instant::now(),
+            failure: String::new(),
         }
     }
 
@@ -105,6 +121,15 @@ impl Forwarder {
             let collected = self.collect();
             if !delivered && !collected {
                 self.sleep();
+            }
+            if self.netdev.is_none() {
+                self.renew();
+            }
+        }
+        // What came before the end; nothing can keep it coming for ever.
+        for _ in 0..LAST_BURSTS {
+            if !self.deliver() {
+                break;
             }
         }
         self.from_kernel.extend(self.spare.take());
@@ -121,15 +146,13 @@ impl Forwarder {
         if count == 0 {
             return false;
         }
-        let taken = if self.lost {
-            0
-        } else {
+        let taken = self.netdev.as_ref().map_or(0, |netdev| {
             let frames = self.to_kernel.iter();
             // Whatever the kernel's reason, there is no one to tell: a NIC drops too.
             frames
-                .filter(|packet| rustix::io::write(&self.tap, packet.data()).is_ok())
+                .filter(|packet| rustix::io::write(&netdev.fd, packet.data()).is_ok())
                 .count()
-        };
+        });
         add(&self.counters.to_kernel, taken);
         add(&self.counters.refused, count - taken);
         self.rings.release(&mut self.to_kernel);
@@ -139,13 +162,15 @@ impl Forwarder {
     /// A burst from the kernel to the rings. True if there was any.
     fn collect(&mut self) -> bool {
         self.starved = false;
-        while !self.lost && !self.from_kernel.is_full() {
+        while let Some(netdev) = &self.netdev
+            && !self.from_kernel.is_full()
+        {
             let Some(mut packet) = self.spare.take().or_else(|| self.rings.alloc()) else {
                 self.starved = true;
                 break;
             };
             self.readable = false;
-            match read_frame(&self.tap, &mut packet) {
+            match read_frame(&netdev.fd, &mut packet) {
                 Ok(()) => self.from_kernel.push(packet),
                 Err(error) => {
                     self.spare = Some(packet);
@@ -162,11 +187,39 @@ impl Forwarder {
     }
 
     fn lose(&mut self, error: Errno) {
-        self.lost = true;
+        self.netdev = None;
+        self.renew_at = Instant::now() + RENEW_AFTER;
+        self.failure.clear();
         tracing::warn!(
-            "the netdev {} is gone ({error}): packets for the host are discarded until multistack is started again",
-            self.netdev
+            "the netdev {} is gone ({error}): packets for the host are discarded until it is made anew",
+            self.config.netdev
         );
+    }
+
+    /// Makes a lost netdev anew, once it is time; says why not, once for each reason.
+    fn renew(&mut self) {
+        if Instant::now() < self.renew_at {
+            return;
+        }
+        match Netdev::create(&self.config) {
+            Ok(netdev) => {
+                tracing::warn!(
+                    "the netdev {} is there again, with the addresses that it had at the start; routes \
+                     over it are to be set again",
+                    self.config.netdev
+                );
+                self.index.store(netdev.index, Ordering::Relaxed);
+                self.netdev = Some(netdev);
+            }
+            Err(error) => {
+                self.renew_at = Instant::now() + RENEW_AFTER;
+                let failure = error.to_string();
+                if failure != self.failure {
+                    tracing::warn!("{failure}");
+                    self.failure = failure;
+                }
+            }
+        }
     }
 
     /// Sleeps until there is something to do.
@@ -182,12 +235,15 @@ impl Forwarder {
         // Without buffers, a frame that waits in the kernel must not wake the thread again and
         // again; nor is there a point in reading it before the last ones have gone.
         let stuck = !self.from_kernel.is_empty() || (self.starved && self.readable);
+        let Some(netdev) = &self.netdev else {
+            return self.wait_to_renew();
+        };
         let timeout = stuck.then_some(&LOOK_AGAIN);
         let mut fds = [
             PollFd::from_borrowed_fd(self.waker.event(), PollFlags::IN),
-            PollFd::from_borrowed_fd(self.tap.as_fd(), PollFlags::IN),
+            PollFd::from_borrowed_fd(netdev.fd.as_fd(), PollFlags::IN),
         ];
-        let watched = if stuck || self.lost { 1 } else { 2 };
+        let watched = if stuck { 1 } else { 2 };
         if poll(&mut fds[..watched], timeout).is_err() {
             return;
         }
@@ -196,6 +252,18 @@ impl Forwarder {
         if tap.intersects(PollFlags::ERR | PollFlags::HUP | PollFlags::NVAL) {
             self.lose(Errno::BADFD);
         }
+    }
+
+    /// Until packets come for the host, to be discarded, or it is time.
+    fn wait_to_renew(&self) {
+        let left = self.renew_at.saturating_duration_since(Instant::now());
+        let timeout = Timespec {
+            tv_sec: 0,
+            tv_nsec: left.subsec_nanos().into(),
+        };
+        let mut fds = [PollFd::from_borrowed_fd(self.waker.event(), PollFlags::IN)];
+        // Interrupted: the next round comes here again.
+        let _ = poll(&mut fds, Some(&timeout));
     }
 }
 

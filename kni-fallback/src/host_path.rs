@@ -1,6 +1,7 @@
 //! What the switch sees of the exception path.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread::{self, JoinHandle};
 
 use port_api::RingPort;
@@ -9,15 +10,18 @@ use crate::Config;
 use crate::cidr::Cidr;
 use crate::error::Error;
 use crate::forward::{Counters, Forwarder, SharedCounters};
-use crate::netdev::Netdev;
+use crate::netdev::{Netdev, addresses};
 use crate::waker::Waker;
 
 /// A netdev on the host, and the thread that connects it to the switch.
 ///
 /// The netdev belongs to this value: it vanishes on drop, and with the process, however that ends.
 pub struct HostPath {
-    name: String,
-    netdev: Netdev,
+    config: Config,
+    /// Until the thread has it.
+    netdev: Option<Netdev>,
+    /// The netdev's number; another one once it was made anew.
+    index: Arc<AtomicU32>,
     waker: Waker,
     counters: Arc<SharedCounters>,
     thread: Option<JoinHandle<()>>,
@@ -41,9 +45,11 @@ impl HostPath {
             what: "making an eventfd",
             source: errno.into(),
         })?;
+        let netdev = Netdev::create(config)?;
         Ok(Self {
-            name: config.netdev.clone(),
-            netdev: Netdev::create(config)?,
+            config: config.clone(),
+            index: Arc::new(AtomicU32::new(netdev.index)),
+            netdev: Some(netdev),
             waker,
             counters: Arc::default(),
             thread: None,
@@ -52,7 +58,8 @@ impl HostPath {
 
     /// Starts to move frames, in a thread with the caller's CPU affinity that is named `ms-host`
     /// and the number at the end of the netdev's name. It ends with [`stop`](Self::stop), or when
-    /// the vport is closed and the [`Waker`] called.
+    /// the vport is closed and the [`Waker`] called. A netdev that someone removes is made anew as it
+    /// was at the start, within a second; frames for it are discarded meanwhile.
     ///
     /// A frame from the kernel that is longer than [`Packet::capacity`](port_api::Packet::capacity) would be
     /// cut off by it. With the NIC's MTU on the netdev, and pool buffers that hold what the NIC
@@ -61,20 +68,21 @@ impl HostPath {
     /// # Errors
     /// [`Error::Started`], or [`Error::System`] if there can be no more threads.
     pub fn start(&mut self, rings: RingPort) -> Result<(), Error> {
-        if self.thread.is_some() {
+        let Some(netdev) = self.netdev.take() else {
             return Err(Error::Started {
-                netdev: self.name.clone(),
+                netdev: self.config.netdev.clone(),
             });
-        }
+        };
         let forwarder = Forwarder::new(
-            self.name.clone(),
-            Arc::clone(&self.netdev.fd),
+            self.config.clone(),
+            netdev,
+            Arc::clone(&self.index),
             rings,
             self.waker.clone(),
             Arc::clone(&self.counters),
         );
         let thread = thread::Builder::new()
-            .name(thread_name(&self.name))
+            .name(thread_name(&self.config.netdev))
             .spawn(move || forwarder.run())
             .map_err(|source| Error::System {
                 what: "starting the exception path's thread",
@@ -91,7 +99,7 @@ impl HostPath {
 
     /// The netdev's name, as it was made.
     pub fn netdev(&self) -> &str {
-        &self.name
+        &self.config.netdev
     }
 
     /// The addresses that the netdev has now, with what the kernel or an administrator has added.
@@ -100,8 +108,9 @@ impl HostPath {
     /// # Panics
     /// In a thread that runs an async runtime.
     pub fn addresses(&self) -> Vec<Cidr> {
-        self.netdev.addresses().unwrap_or_else(|error| {
-            tracing::warn!("asking for the addresses of {}: {error}", self.name);
+        addresses(self.index.load(Ordering::Relaxed)).unwrap_or_else(|error| {
+            let netdev = self.netdev();
+            tracing::warn!("asking for the addresses of {netdev}: {error}");
             Vec::new()
         })
     }
@@ -111,20 +120,21 @@ impl HostPath {
         self.counters.load()
     }
 
-    /// Ends the thread, which gives its buffers back, and removes the netdev. Dropping does the
-    /// same.
-    pub fn stop(self) {
-        drop(self);
+    /// Ends the thread, which gives what has come for it to the kernel, and its buffers back; and
+    /// removes the netdev. Dropping does the same.
+    pub fn stop(&mut self) {
+        self.waker.stop();
+        self.netdev = None;
+        if let Some(thread) = self.thread.take() {
+            // A panic in there has been reported by the thread itself.
+            let _ = thread.join();
+        }
     }
 }
 
 impl Drop for HostPath {
     fn drop(&mut self) {
-        self.waker.stop();
-        if let Some(thread) = self.thread.take() {
-            // A panic in there has been reported by the thread itself.
-            let _ = thread.join();
-        }
+        self.stop();
     }
 }
 

@@ -3,7 +3,6 @@
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
-use std::sync::Arc;
 
 use futures_util::TryStreamExt;
 use rtnetlink::packet_route::address::{AddressAttribute, AddressMessage};
@@ -27,7 +26,7 @@ const SMALLEST_IPV6_MTU: u16 = 1280;
 /// A TAP netdev that lives as long as its descriptor.
 pub struct Netdev {
     /// Non-blocking; a read or write is one frame.
-    pub fd: Arc<OwnedFd>,
+    pub fd: OwnedFd,
     /// The kernel's number for it, which no renaming changes.
     pub index: u32,
 }
@@ -66,7 +65,7 @@ impl Netdev {
             .build_sync()?;
         device.set_nonblocking(true)?;
         Ok(Self {
-            fd: Arc::new(device.as_fd().try_clone_to_owned()?),
+            fd: device.as_fd().try_clone_to_owned()?,
             index: index_of(name)?,
         })
     }
@@ -115,16 +114,15 @@ impl Netdev {
         })
         .map_err(|source| Error::from_address(&config.netdev, cidr, source))
     }
+}
 
-    /// The addresses that it has at the moment.
-    pub fn addresses(&self) -> io::Result<Vec<Cidr>> {
-        let index = self.index;
-        let messages: Vec<AddressMessage> = netlink(async move |handle| {
-            let request = handle.address().get().set_link_index_filter(index);
-            request.execute().try_collect().await
-        })?;
-        Ok(messages.iter().filter_map(cidr).collect())
-    }
+/// The addresses that the netdev of this number has at the moment.
+pub fn addresses(index: u32) -> io::Result<Vec<Cidr>> {
+    let messages: Vec<AddressMessage> = netlink(async move |handle| {
+        let request = handle.address().get().set_link_index_filter(index);
+        request.execute().try_collect().await
+    })?;
+    Ok(messages.iter().filter_map(cidr).collect())
 }
 
 fn bad_name(name: &str) -> Option<&'static str> {

@@ -1,7 +1,15 @@
-//! Asks the switch, page after page.
+//! Asks the switch; what is long, page after page.
 
 use port_api::protocol::{ClaimRow, PortRow, Reply, Request, StackRow, Stats};
 use port_api::{Client, Error};
+
+/// Has it read its configuration again.
+pub fn reload(client: &Client) -> Result<(), Error> {
+    match client.call(&Request::Reload, &[])? {
+        Reply::Done => Ok(()),
+        other => Err(unexpected("reload", &other)),
+    }
+}
 
 /// The NIC ports.
 pub fn ports(client: &Client) -> Result<Vec<PortRow>, Error> {

@@ -48,6 +48,8 @@ pub fn stacks(rows: &[StackRow]) -> String {
         right("CLAIMS"),
         right("HELD"),
         right("QUOTA"),
+        left("RX-LIMIT"),
+        left("TX-LIMIT"),
     ]);
     for row in rows {
         table.push([
@@ -59,6 +61,8 @@ pub fn stacks(rows: &[StackRow]) -> String {
             row.claims.to_string(),
             row.held.to_string(),
             row.quota.to_string(),
+            row.rx_limit.to_string(),
+            row.tx_limit.to_string(),
         ]);
     }
     table.to_string()

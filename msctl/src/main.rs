@@ -1,10 +1,12 @@
-//! Shows the state and the counters of a running multistack, and what it does with a frame.
+//! Shows the state and the counters of a running multistack, what it does with a frame, and limits
+//! vports.
 //!
 //! Read in this order: this file (arguments, and one round of asking and showing), `fetch` (what
 //! the switch says), `lists` and `stats` (how it looks), `trace`.
 
 mod capture;
 mod fetch;
+mod limit;
 mod lists;
 mod socket;
 mod stats;
@@ -24,7 +26,7 @@ use port_api::protocol::{
 };
 use serde::Serialize;
 
-/// Shows the state and the counters of a running multistack, and what it does with a frame
+/// Shows the state and the counters of a running multistack, what it does with a frame, and limits vports
 #[derive(Parser)]
 #[command(
     version,
@@ -43,6 +45,12 @@ struct Args {
 enum Command {
     #[command(flatten)]
     Show(What),
+    /// Have the switch read its --config and --policy again, as SIGHUP does
+    ///
+    /// All that has changed takes force, without a packet lost, or nothing does: then one line says
+    /// why, and the exit status is 1. The policy and --socket-mode, --socket-owner, --socket-group
+    /// can change; other options take a restart. Stacks and claims stay as they are.
+    Reload,
     /// What would become of a frame, and why: the rules that it meets, one after the other, and
     /// the verdict
     ///
@@ -50,6 +58,11 @@ enum Command {
     /// with. Nothing is sent, delivered or counted. Whether rings and quotas have room is not
     /// looked at; a fragment waits for the first one of its packet unless that is just under way.
     Trace(trace::Args),
+    /// Set or show what a vport may receive and send per second, over all workers
+    ///
+    /// Lasts until the vport's stack detaches; --rx-limit and the like of the switch say what new ones
+    /// begin with. Vports 0 and up, one for each port, are the host's. For root and the switch's own user.
+    Limit(limit::Args),
 }
 
 #[derive(Subcommand)]
@@ -119,6 +132,8 @@ enum Failure {
     Socket(String),
     #[error("{0}")]
     Frame(String),
+    #[error("{0}")]
+    Vport(String),
     #[error("{0}")]
     Switch(#[from] port_api::Error),
     #[error("stdout: {0}")]
@@ -221,6 +236,8 @@ fn run(args: &Args) -> Result<(), Failure> {
     let client = Client::connect(&socket, concat!("msctl ", env!("CARGO_PKG_VERSION")))?;
     let what = match &args.command {
         Command::Trace(args) => return trace::run(&client, args),
+        Command::Limit(args) => return limit::run(&client, args),
+        Command::Reload => return Ok(fetch::reload(&client)?),
         Command::Show(what) => what,
     };
     let view = what.view();

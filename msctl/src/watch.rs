@@ -8,11 +8,24 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::termios::tcgetwinsize;
 
+use crate::fetch;
+
+/// How long the switch may hear nothing: it cuts clients off that ask for nothing for a minute.
+const SILENCE: Duration = Duration::from_secs(20);
+
 /// Waits for a moment to come.
 ///
 /// # Errors
 /// [`Error::Closed`] as soon as the switch ends.
 pub fn wait_until(client: &Client, moment: Instant) -> Result<(), Error> {
+    while moment.saturating_duration_since(Instant::now()) > SILENCE {
+        wait_quietly(client, Instant::now() + SILENCE)?;
+        fetch::ports(client)?;
+    }
+    wait_quietly(client, moment)
+}
+
+fn wait_quietly(client: &Client, moment: Instant) -> Result<(), Error> {
     loop {
         let left = moment.saturating_duration_since(Instant::now());
         // All that ever comes unasked is the end: the farewell or the end of the connection.

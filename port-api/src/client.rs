@@ -48,8 +48,7 @@ impl Client {
             version: VERSION,
             client: program.to_owned(),
         };
-        conn.send(&hello, &[])?;
-        let greeting = match conn.recv()?.message {
+        let greeting = match exchange(&conn, &hello, &[])? {
             Reply::Hello(greeting) => greeting,
             other => return Err(unexpected(other)),
         };
@@ -73,15 +72,15 @@ impl Client {
     /// [`Error::Refused`] with the switch's reason, [`Error::Closed`] if it is gone or ends,
     /// [`Error::Io`] if it does not answer within 10 s.
     pub fn call(&self, request: &Request, fds: &[BorrowedFd<'_>]) -> Result<Reply, Error> {
-        self.conn.send(request, fds)?;
-        match self.conn.recv()?.message {
-            Reply::Refused { errno, message } => Err(Error::Refused { errno, message }),
-            Reply::Shutdown => Err(Error::Closed),
-            Reply::Evicted { message } => Err(Error::Refused {
-                errno: libc::ECONNABORTED,
-                message,
-            }),
-            reply => Ok(reply),
+        heard(exchange(&self.conn, request, fds)?)
+    }
+
+    /// What the primary says unasked, once it is not [connected](Self::is_connected) any more.
+    pub(crate) fn farewell(&self) -> Error {
+        let last = self.conn.recv().map(|received| received.message);
+        match last.and_then(heard) {
+            Ok(reply) => unexpected(reply),
+            Err(error) => error,
         }
     }
 
@@ -100,10 +99,78 @@ impl AsFd for Client {
     }
 }
 
+fn exchange(conn: &Connection, request: &Request, fds: &[BorrowedFd<'_>]) -> Result<Reply, Error> {
+    ring::step();
+    let sent = conn.send(request, fds);
+    ring::step();
+    match sent {
+        // It may have said why before it closed the connection.
+        Ok(()) | Err(Error::Closed) => Ok(conn.recv()?.message),
+        Err(error) => Err(error),
+    }
+}
+
+/// An answer, unless it is a refusal or an end.
+fn heard(reply: Reply) -> Result<Reply, Error> {
+    match reply {
+        Reply::Refused { errno, message } => Err(Error::Refused { errno, message }),
+        Reply::Shutdown => Err(Error::Closed),
+        Reply::Evicted { message } => Err(Error::Refused {
+            errno: libc::ECONNABORTED,
+            message: format!("the switch has shut this vport: {message}"),
+        }),
+        reply => Ok(reply),
+    }
+}
+
 pub(crate) fn unexpected(reply: Reply) -> Error {
     match reply {
         Reply::Refused { errno, message } => Error::Refused { errno, message },
         Reply::Shutdown => Error::Closed,
         other => Error::Protocol(format!("not an answer to what was asked: {other:?}")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rustix::net::socketpair;
+
+    use super::*;
+
+    /// What a stack takes for the end when a primary says `last`, if anything, and is gone.
+    fn end(last: Option<&Reply>) -> Error {
+        let flags = SocketFlags::CLOEXEC;
+        let (ours, theirs) =
+            socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None).unwrap();
+        let (client, switch) = (
+            Client {
+                conn: Connection::new(ours),
+                greeting: Greeting {
+                    version: VERSION,
+                    switch: String::new(),
+                    dpdk: String::new(),
+                    file_prefix: String::new(),
+                    pid: 1,
+                },
+            },
+            Connection::new(theirs),
+        );
+        assert!(client.is_connected());
+        if let Some(last) = last {
+            switch.send(last, &[]).unwrap();
+        }
+        drop(switch);
+        assert!(!client.is_connected());
+        client.farewell()
+    }
+
+    #[test]
+    fn an_end_of_the_switch_is_no_end_of_a_vport() {
+        assert!(end(None).is_primary_gone());
+        assert!(end(Some(&Reply::Shutdown)).is_primary_gone());
+        let message = "because".to_owned();
+        let evicted = end(Some(&Reply::Evicted { message }));
+        assert!(!evicted.is_primary_gone());
+        assert!(evicted.to_string().ends_with("because"), "{evicted}");
     }
 }

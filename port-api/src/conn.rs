@@ -26,7 +26,7 @@ pub struct Connection {
     socket: OwnedFd,
 }
 
-/// What [`Connection::recv`] yields.
+/// What was received.
 #[derive(Debug)]
 pub struct Received<T> {
     /// The message.
@@ -79,9 +79,20 @@ impl Connection {
     /// long or does not parse, [`Error::Io`] otherwise (`EAGAIN`: nothing there, or timed out).
     pub fn recv<T: DeserializeOwned>(&self) -> Result<Received<T>, Error> {
         let mut bytes = vec![0; MAX_MESSAGE];
+        let Received { message, fds } = self.receive(&mut bytes)?;
+        let message = parse(&bytes, message)?;
+        Ok(Received { message, fds })
+    }
+
+    /// Receives one message as it is, into `bytes`: its length, or None if it was longer than they
+    /// are. Waits for it, unless the socket is non-blocking.
+    ///
+    /// # Errors
+    /// [`Error::Closed`] and [`Error::Io`], as [`recv`](Self::recv).
+    pub fn receive(&self, bytes: &mut [u8]) -> Result<Received<Option<usize>>, Error> {
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_FDS))];
         let mut control = RecvAncillaryBuffer::new(&mut space);
-        let mut parts = [IoSliceMut::new(&mut bytes)];
+        let mut parts = [IoSliceMut::new(bytes)];
         let received = loop {
             match recvmsg(
                 &self.socket,
@@ -100,17 +111,29 @@ impl Connection {
                 fds.extend(passed);
             }
         }
-        if received.bytes == 0 {
+        // An empty message cannot be told from the end, unless something came with it.
+        if received.bytes == 0 && fds.is_empty() {
             return Err(Error::Closed);
         }
-        if received.flags.contains(ReturnFlags::TRUNC) {
-            return Err(Error::Protocol(format!(
-                "a message over {MAX_MESSAGE} bytes"
-            )));
-        }
-        let message = serde_json::from_slice(&bytes[..received.bytes])
-            .map_err(|error| Error::Protocol(error.to_string()))?;
+        let is_whole = !received.flags.contains(ReturnFlags::TRUNC);
+        let message = is_whole.then_some(received.bytes);
         Ok(Received { message, fds })
+    }
+}
+
+/// The message in what [`Connection::receive`] has received, and how long that was.
+///
+/// # Errors
+/// [`Error::Protocol`] if it was too long or does not parse.
+pub fn parse<T: DeserializeOwned>(bytes: &[u8], len: Option<usize>) -> Result<T, Error> {
+    let too_long = || Error::Protocol(format!("a message over {MAX_MESSAGE} bytes"));
+    let message = len.and_then(|len| bytes.get(..len)).ok_or_else(too_long)?;
+    serde_json::from_slice(message).map_err(|error| Error::Protocol(error.to_string()))
+}
+
+impl From<Connection> for OwnedFd {
+    fn from(connection: Connection) -> Self {
+        connection.socket
     }
 }
 

@@ -56,7 +56,7 @@ pub enum Error {
         /// What the system said.
         source: io::Error,
     },
-    /// The primary went away, or took the vport out of service.
+    /// The primary has ended, in order or otherwise.
     #[error("the switch closed the connection")]
     Closed,
     /// The other side said something that the protocol does not have.
@@ -76,6 +76,19 @@ impl Error {
             Self::Closed => libc::ENOTCONN,
             Self::Version { .. } | Self::Protocol(_) => libc::EPROTO,
             Self::Eal(_) => libc::ENODEV,
+        }
+    }
+
+    /// Whether there is no primary, any more or yet: what [`await_primary`](crate::await_primary)
+    /// helps against. Not so if the switch lives and has shut this stack's vport.
+    pub fn is_primary_gone(&self) -> bool {
+        match self {
+            Self::Closed => true,
+            Self::Connect { source, .. } => matches!(
+                source.raw_os_error(),
+                Some(libc::ENOENT | libc::ECONNREFUSED)
+            ),
+            _ => false,
         }
     }
 

@@ -11,16 +11,21 @@
 //! let claim = vport.claim(Protocol::Udp, "192.0.2.1:7".parse().unwrap())?;
 //! println!("receiving what is sent to {}", claim.local());
 //! let mut burst = Burst::new();
-//! while vport.is_open() {
-//!     vport.rx_burst(&mut burst);
+//! loop {
+//!     let received = vport.rx_burst(&mut burst);
 //!     for packet in &burst {
 //!         println!("{} bytes", packet.data().len());
 //!     }
 //!     vport.release(&mut burst);
+//!     if !vport.idle(received > 0) {
+//!         return Err(vport.why_over());
+//!     }
 //! }
-//! # Ok(())
 //! # }
 //! ```
+//!
+//! A stack whose primary has ended or died attaches to the next one by beginning anew:
+//! [`exec_again`], then [`await_primary`].
 //!
 //! Read in this order: [`Vport`] (attach, claim, detach), [`RingPort`] (bursts), `protocol` (what
 //! is said over the control socket), `geometry` (what lies where in shared memory).
@@ -39,6 +44,7 @@ mod error;
 pub mod geometry;
 pub mod protocol;
 mod raw;
+mod reattach;
 mod ring_port;
 mod switch_side;
 mod vport;
@@ -47,11 +53,12 @@ pub use backoff::{Backoff, sharpen_sleeps};
 pub use burst::{BURST, Burst, Packet};
 pub use claim::{Claim, bind};
 pub use client::Client;
-pub use conn::{Connection, MAX_FDS, MAX_MESSAGE};
+pub use conn::{Connection, MAX_FDS, MAX_MESSAGE, Received, parse};
 pub use desc::{Desc, MAX_BUFFERS, MAX_FRAME};
 pub use error::Error;
 pub use protocol::{ClaimSpec, Kind, Protocol, What};
 pub use raw::{Buffers, Region, Status, netns_cookie};
+pub use reattach::{await_primary, exec_again};
 pub use ring_port::{RingPort, StackRings};
 pub use switch_side::SwitchSide;
 pub use vport::Vport;

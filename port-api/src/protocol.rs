@@ -13,16 +13,18 @@ use serde::{Deserialize, Serialize};
 
 use crate::geometry::Geometry;
 
+mod limit;
 mod rows;
 mod spec;
 
+pub use limit::Limit;
 pub use rows::{
     ByReason, ClaimRow, PoolStats, PortRow, PortStats, StackRow, Stats, VportStats, WorkerStats,
 };
 pub use spec::{ClaimSpec, Kind, MAX_BATCH, What};
 
 /// Version of these messages and of the shared layout. Both sides must have the same.
-pub const VERSION: u32 = 100 + crate::geometry::LAYOUT_VERSION;
+pub const VERSION: u32 = 200 + crate::geometry::LAYOUT_VERSION;
 
 /// Most rows in one page of a list.
 pub const PAGE: usize = 64;
@@ -125,6 +127,16 @@ pub enum Request {
     },
     /// What would become of this frame, and why?
     Trace(TraceRequest),
+    /// Set limits of a vport, a stack's or the host's, until it is taken out of service. For root and the
+    /// switch's own user.
+    Limit {
+        /// The vport.
+        vport: u16,
+        /// What it may receive per second; as it is if none.
+        rx: Option<Limit>,
+        /// What it may send per second; as it is if none.
+        tx: Option<Limit>,
+    },
     /// List the NIC ports.
     Ports,
     /// List the attached stacks.
@@ -137,6 +149,8 @@ pub enum Request {
         /// First claim id to list.
         from: u64,
     },
+    /// Read configuration and policy again. For root and the switch's own user.
+    Reload,
     /// All counters.
     Stats {
         /// First vport slot to list.
@@ -203,6 +217,13 @@ pub enum Reply {
     Ports {
         /// One per NIC port.
         ports: Vec<PortRow>,
+    },
+    /// To [`Request::Limit`]: the limits now.
+    Limits {
+        /// What the vport may receive per second.
+        rx: Limit,
+        /// What it may send per second.
+        tx: Limit,
     },
     /// To [`Request::Stacks`].
     Stacks {

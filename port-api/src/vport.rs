@@ -18,6 +18,22 @@ use crate::protocol::{Attachment, ClaimSpec, PortRow, Reply, Request, Wanted};
 use crate::raw::{Buffers, Region};
 use crate::ring_port::RingPort;
 
+/// When to look whether the primary is still there, which takes a system call: in idle moments, and for
+/// who has none, after so many rounds that it is not felt.
+#[derive(Default)]
+struct Lookout {
+    rounds: u32,
+}
+
+impl Lookout {
+    const ROUNDS: u32 = 256;
+
+    fn is_due(&mut self, idle: bool) -> bool {
+        self.rounds = self.rounds.wrapping_add(1);
+        idle || self.rounds.is_multiple_of(Self::ROUNDS)
+    }
+}
+
 /// An attached vport: a stack's place on the switch. Bursts are [`RingPort`]'s methods.
 ///
 /// Dropping it detaches: claims end, and the switch takes every buffer back. While the process
@@ -28,6 +44,7 @@ pub struct Vport {
     attachment: Attachment,
     rings: RingPort,
     backoff: Backoff,
+    lookout: Lookout,
     detached: bool,
     // Last: rings and buffers lie in its memory, which stays mapped for the life of the process.
     _eal: Eal,
@@ -41,9 +58,9 @@ impl Vport {
     /// several times, but only to one primary. Takes some 60 ms the first time.
     ///
     /// # Errors
-    /// [`Error::Connect`] if no primary answers, [`Error::Version`] if it is of another version or
-    /// runs with another DPDK, [`Error::Eal`], or [`Error::Refused`]: a bad name (`EINVAL`), or no
-    /// vport left (`ENOSPC`).
+    /// [`Error::Connect`] if no primary answers, [`Error::Closed`] if it ends meanwhile,
+    /// [`Error::Version`] if it is of another version or runs with another DPDK, [`Error::Eal`], or
+    /// [`Error::Refused`]: a bad name (`EINVAL`), or no vport left (`ENOSPC`).
     pub fn attach(path: &Path, name: &str) -> Result<Self, Error> {
         let client = Client::connect(path, concat!("port-api ", env!("CARGO_PKG_VERSION")))?;
         let theirs = &client.greeting().dpdk;
@@ -53,8 +70,14 @@ impl Vport {
                 theirs: theirs.clone(),
             });
         }
-        let eal = Eal::secondary(&client.greeting().file_prefix)
-            .map_err(|error| Error::Eal(error.to_string()))?;
+        let eal = Eal::secondary(&client.greeting().file_prefix).map_err(|error| {
+            // With the primary gone in the middle of it, that is the reason.
+            if client.is_connected() {
+                Error::Eal(error.to_string())
+            } else {
+                Error::Closed
+            }
+        })?;
         let attach = Request::Attach {
             name: name.to_owned(),
         };
@@ -69,6 +92,7 @@ impl Vport {
             attachment,
             rings,
             backoff: Backoff::new(false),
+            lookout: Lookout::default(),
             detached: false,
             _eal: eal,
         })
@@ -247,13 +271,25 @@ impl Vport {
 
     /// To be called once per round of a stack's loop, with whether there was anything to do: an
     /// idle stack pauses, then sleeps up to 100 µs ([`Backoff`]). False when the switch has ended
-    /// or has shut this vport: then it is time to leave.
+    /// or died, or has shut this vport: then it is time to leave, and [`why_over`](Self::why_over)
+    /// tells which.
+    ///
+    /// A switch that ends in order says so in shared memory, seen in the same round. The death of one
+    /// that is killed is seen when the stack next sleeps, or after 256 busy rounds: within 100 ms
+    /// if a round takes no longer than 390 µs.
     pub fn idle(&mut self, worked: bool) -> bool {
         self.backoff.after_poll(worked);
-        if self.backoff.is_asleep() && !self.client.is_connected() {
+        if self.lookout.is_due(self.backoff.is_asleep()) && !self.client.is_connected() {
             return false;
         }
         self.rings.is_open()
+    }
+
+    /// Why [`idle`](Self::idle) said that it is over: [`Error::Closed`] if the switch has ended or died;
+    /// [`Error::Refused`] (`ECONNABORTED`) with the reason if it has shut this vport, or another
+    /// error if it does not say within 10 s. Waits for what it says.
+    pub fn why_over(&self) -> Error {
+        self.client.farewell()
     }
 }
 
@@ -309,4 +345,17 @@ fn map(attachment: &Attachment) -> Result<RingPort, Error> {
     }
     let port = attachment.ports.first().map_or(0, |port| port.id);
     Ok(RingPort::new(&region, buffers, attachment.slot, port))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_is_never_idle_looks_all_the_same() {
+        let mut lookout = Lookout::default();
+        let looks = (0..10 * Lookout::ROUNDS).filter(|_| lookout.is_due(false));
+        assert_eq!(looks.count(), 10);
+        assert!(lookout.is_due(true));
+    }
 }

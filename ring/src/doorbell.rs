@@ -6,8 +6,8 @@ use core::mem::size_of;
 use core::ptr::NonNull;
 use core::slice;
 
-use crate::ALIGN;
 use crate::sync::{AtomicU64, Ordering, fence};
+use crate::{ALIGN, step};
 
 /// The doorbells of one worker.
 ///
@@ -60,6 +60,7 @@ impl Doorbells {
         let bit = 1 << (vport % 64);
         fence(Ordering::SeqCst);
         if word.load(Ordering::Relaxed) & bit == 0 {
+            step();
             word.fetch_or(bit, Ordering::SeqCst);
         }
     }

@@ -18,12 +18,14 @@ mod doorbell;
 mod entry;
 mod prefetch;
 mod spsc;
+mod step;
 mod sync;
 
 pub use doorbell::Doorbells;
 pub use entry::Entry;
 pub use prefetch::{prefetch_read, prefetch_write};
 pub use spsc::{Consumer, Corrupt, MAX_CAPACITY, Producer, bytes, init};
+pub use step::step;
 
 /// Alignment in bytes that rings, doorbells and whatever lies beside them in shared memory need.
 pub const ALIGN: usize = 128;

@@ -6,7 +6,7 @@ use core::ptr::NonNull;
 
 use crate::prefetch::LINE;
 use crate::sync::{AtomicU32, Ordering};
-use crate::{ALIGN, Entry, prefetch_read, prefetch_write};
+use crate::{ALIGN, Entry, prefetch_read, prefetch_write, step};
 
 /// Largest capacity of a ring, in entries. Cursors are free-running `u32`s, so anything up to
 /// 2^31 would be sound; this bounds the memory a bad configuration can ask for.
@@ -202,6 +202,7 @@ impl<T: Entry> Producer<T> {
             let ahead = LINES_AHEAD * Raw::<T>::PER_LINE;
             prefetch_write(self.raw.slot(self.staged.wrapping_add(ahead)));
         }
+        step();
         T::store(self.raw.slot(self.staged), entry);
         self.staged = self.staged.wrapping_add(1);
     }
@@ -212,6 +213,7 @@ impl<T: Entry> Producer<T> {
         if count > 0 {
             self.published = self.staged;
             let cursor = &self.raw.header().producer.0;
+            step();
             cursor.store(self.published, Ordering::Release);
         }
         count
@@ -310,6 +312,7 @@ impl<T: Entry> Consumer<T> {
         if self.released != self.taken {
             self.released = self.taken;
             let cursor = &self.raw.header().consumer.0;
+            step();
             cursor.store(self.released, Ordering::Release);
         }
     }

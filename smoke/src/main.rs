@@ -3,14 +3,18 @@
 
 mod attach;
 mod claim;
+mod hostile;
+mod once;
 mod raw;
 mod receive;
 mod spec;
 mod spoof;
+mod twice;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::{Parser, Subcommand};
 use port_api::Protocol;
@@ -78,7 +82,17 @@ enum Command {
         /// What to claim; see the end of --help.
         claims: Vec<spec::Wanted>,
     },
-    /// Receive, count and give back, until SIGTERM or SIGINT.
+    /// Say anything to the control socket, in any order, with any descriptors.
+    Hostile {
+        /// Of what is said: the same seed says the same.
+        #[arg(long, default_value_t = 1)]
+        seed: u64,
+        /// How long.
+        #[arg(long, default_value_t = 1)]
+        seconds: u64,
+    },
+    /// Receive, count and give back, until SIGTERM or SIGINT; SIGUSR1 ends this and the next two in its
+    /// handler.
     Sink {
         /// tcp or udp.
         protocol: Protocol,
@@ -89,6 +103,24 @@ enum Command {
     Hoard {
         /// tcp or udp.
         protocol: Protocol,
+        /// Local address and port.
+        addr: SocketAddr,
+    },
+    /// Receive and give back, and release the claim and make it again all the time, until SIGTERM or
+    /// SIGINT.
+    Fickle {
+        /// tcp or udp.
+        protocol: Protocol,
+        /// Local address and port.
+        addr: SocketAddr,
+    },
+    /// Receive UDP, and give every buffer back twice, until SIGTERM or SIGINT.
+    Twice {
+        /// Local address and port.
+        addr: SocketAddr,
+    },
+    /// Claim, receive UDP, answer, send from an empty buffer, give back, release, detach: each once.
+    Once {
         /// Local address and port.
         addr: SocketAddr,
     },
@@ -110,9 +142,15 @@ fn run(args: &Args) -> Result<(), Box<dyn std::error::Error>> {
             dst_mac,
             count,
         } => spoof::send(target, claim, &spoof::Forgery { from, to, dst_mac }, count),
+        Command::Hostile { seed, seconds } => {
+            hostile::run(&args.socket, seed, Duration::from_secs(seconds))
+        }
         Command::Raw { ref claims } => raw::obey(target, claims),
         Command::Sink { protocol, addr } => receive::sink(target, protocol, addr),
         Command::Hoard { protocol, addr } => receive::hoard(target, protocol, addr),
+        Command::Fickle { protocol, addr } => receive::fickle(target, protocol, addr),
+        Command::Twice { addr } => twice::give_back(target, addr),
+        Command::Once { addr } => once::run(target, addr),
     }
 }
 

@@ -1,16 +1,15 @@
 //! All claims, and the kernel sockets that stand for them.
 
-use std::collections::BTreeMap;
-use std::net::SocketAddr;
-use std::os::fd::OwnedFd;
-
 use port_api::protocol::{MAX_BATCH, Wanted};
 use port_api::{ClaimSpec, Kind};
+use std::collections::{BTreeMap, HashMap};
+use std::net::SocketAddr;
 
 use crate::command::Changes;
 use crate::flow_table::Seed;
+use crate::foreign::Passed;
 use crate::key::Subject;
-use crate::policy::Policy;
+use crate::policy::{Policy, User};
 use crate::refusal::Refusal;
 use crate::tables::{Holder, Tables};
 
@@ -30,7 +29,7 @@ pub struct Claim {
     /// The vport that may take it over.
     offered: Option<u16>,
     /// Kept open, so that the kernel can give the port to no one else.
-    _socket: Option<OwnedFd>,
+    _socket: Option<Passed>,
 }
 
 impl Claim {
@@ -49,7 +48,7 @@ pub struct Claimant {
     /// Its vport.
     pub slot: u16,
     /// Its process's user.
-    pub uid: u32,
+    pub user: User,
 }
 
 /// What claims depend on, and may change at any time.
@@ -58,30 +57,33 @@ pub struct Surroundings<'a> {
     pub nic_of: &'a dyn Fn(u32) -> Option<u8>,
     /// The name of the stack on a vport.
     pub holder: &'a dyn Fn(u16) -> String,
+    /// Who may claim what the kernel has no say in.
+    pub policy: &'a Policy,
 }
 
 /// The claims in force.
 pub struct Claims {
     by_id: BTreeMap<u64, Claim>,
+    /// How many each vport has.
+    held: HashMap<u16, usize>,
     next_id: u64,
     /// As every worker has them: if a claim fits here, it fits there.
     tables: Tables,
     most: u32,
     netns: u64,
-    policy: Policy,
 }
 
 impl Claims {
     /// No claims yet; at most `most`. `netns` is the primary's network namespace, as
     /// [`netns_cookie`](port_api::netns_cookie) gives it; `seed` is that of the workers' tables.
-    pub fn new(most: u32, seed: Seed, netns: u64, policy: Policy) -> Self {
+    pub fn new(most: u32, seed: Seed, netns: u64) -> Self {
         Self {
             by_id: BTreeMap::new(),
+            held: HashMap::new(),
             next_id: 1,
             tables: Tables::new(most, seed),
             most,
             netns,
-            policy,
         }
     }
 
@@ -91,16 +93,25 @@ impl Claims {
     ///
     /// # Errors
     /// Nothing has changed then. A claim is not possible or its socket not what it should be
-    /// (`EINVAL`), of another network namespace (`EXDEV`), not allowed (`EPERM`), taken
+    /// (`EINVAL`) or missing (`EMFILE`), of another network namespace (`EXDEV`), not allowed (`EPERM`), taken
     /// (`EADDRINUSE`), or there are too many (`ENOSPC`).
     pub fn add(
         &mut self,
         wanted: &[Wanted],
-        sockets: Vec<OwnedFd>,
+        sockets: Vec<Passed>,
         by: Claimant,
         around: &Surroundings<'_>,
     ) -> Result<(u64, Changes), Refusal> {
         let with_socket = wanted.iter().filter(|wanted| wanted.socket).count();
+        if sockets.len() < with_socket {
+            // The kernel lets those go that the receiver has no room for.
+            let message = format!(
+                "of {with_socket} sockets {} came: the stack did not send them, or the switch is at its \
+                 limit of open files (ulimit -n, LimitNOFILE=)",
+                sockets.len()
+            );
+            return Err(Refusal::new(libc::EMFILE, message));
+        }
         if wanted.is_empty() || wanted.len() > MAX_BATCH || with_socket != sockets.len() {
             let message = format!(
                 "{} claims with {with_socket} sockets, of which {} came: 1 to {MAX_BATCH} claims",
@@ -131,12 +142,17 @@ impl Claims {
     fn add_one(
         &mut self,
         spec: &ClaimSpec,
-        socket: Option<OwnedFd>,
+        socket: Option<Passed>,
         by: Claimant,
         around: &Surroundings<'_>,
     ) -> Result<(Subject, Holder), Refusal> {
         let subject = self.authorize(spec, socket.as_ref(), by, around)?;
-        let full = || Refusal::new(libc::ENOSPC, format!("all {} claims are taken", self.most));
+        let full = || {
+            Refusal::new(
+                libc::ENOSPC,
+                format!("all {} claims are taken: see --max-claims", self.most),
+            )
+        };
         if self.by_id.len() >= self.most as usize {
             return Err(full());
         }
@@ -152,6 +168,7 @@ impl Claims {
             return Err(full());
         }
         self.by_id.insert(self.next_id, claim);
+        *self.held.entry(by.slot).or_default() += 1;
         self.next_id += 1;
         Ok((subject, holder))
     }
@@ -160,6 +177,17 @@ impl Claims {
     pub fn remove(&mut self, id: u64) {
         if let Some(claim) = self.by_id.remove(&id) {
             self.tables.remove(&claim.subject, claim.slot);
+            self.lose(claim.slot);
+        }
+    }
+
+    /// The vport has one less.
+    fn lose(&mut self, slot: u16) {
+        let held = self.count(slot) - 1;
+        if held == 0 {
+            self.held.remove(&slot);
+        } else {
+            self.held.insert(slot, held);
         }
     }
 
@@ -187,12 +215,15 @@ impl Claims {
         let claim = self.by_id.get_mut(&id).filter(offered);
         let none = || Refusal::new(libc::ENOENT, format!("claim {id} is not offered to you"));
         let claim = claim.ok_or_else(none)?;
-        claim.before = (claim.slot != slot).then_some(claim.slot);
+        let former = claim.slot;
+        claim.before = (former != slot).then_some(former);
         claim.slot = slot;
         claim.offered = None;
         let change = (claim.subject, claim.holder());
         // It is in the tables, and only changes hands.
         let _ = self.tables.insert(&change.0, change.1);
+        *self.held.entry(slot).or_default() += 1;
+        self.lose(former);
         Ok(change)
     }
 
@@ -200,9 +231,9 @@ impl Claims {
     /// one called `only`. The workers are still to be told of what changes.
     pub fn withdraw_former(&mut self, slot: u16, only: Option<u64>) -> Changes {
         let mut changes = Changes::new();
-        for (id, claim) in &mut self.by_id {
-            let concerned = only.is_none_or(|only| only == *id);
-            if concerned && claim.before == Some(slot) {
+        let range = only.map_or(0..=u64::MAX, |id| id..=id);
+        for (_, claim) in self.by_id.range_mut(range) {
+            if claim.before == Some(slot) {
                 claim.before = None;
                 changes.push((claim.subject, claim.holder()));
             }
@@ -247,8 +278,7 @@ impl Claims {
 
     /// How many claims a vport has.
     pub fn count(&self, slot: u16) -> usize {
-        let of_slot = |claim: &&Claim| claim.slot == slot;
-        self.by_id.values().filter(of_slot).count()
+        self.held.get(&slot).copied().unwrap_or_default()
     }
 }
 
@@ -269,18 +299,22 @@ mod tests {
     use super::*;
     use port_api::{Protocol, netns_cookie};
     use rustix::net::{AddressFamily, SocketType, socket};
-    use std::os::fd::AsFd;
+    use std::os::fd::{AsFd, OwnedFd};
 
     /// The user that the default policy lets claim anything.
-    pub fn uid() -> u32 {
-        rustix::process::getuid().as_raw()
+    pub fn user() -> User {
+        let (uid, gid) = (rustix::process::getuid(), rustix::process::getgid());
+        User {
+            uid: uid.as_raw(),
+            gid: gid.as_raw(),
+        }
     }
 
     pub fn claims() -> Claims {
         let any = socket(AddressFamily::INET, SocketType::DGRAM, None).unwrap();
         let here = netns_cookie(any.as_fd()).unwrap();
         let seed = Seed([0x1234_5678_9abc_def1, 0xfedc_ba98_7654_3211]);
-        Claims::new(8, seed, here, Policy::default())
+        Claims::new(8, seed, here)
     }
 
     pub fn wanted(spec: ClaimSpec, socket: bool) -> Wanted {
@@ -297,8 +331,10 @@ mod tests {
         let around = Surroundings {
             nic_of: &|index| (index == 7).then_some(2),
             holder: &|slot| format!("stack{slot}"),
+            policy: &Policy::default(),
         };
-        let (first, changes) = claims.add(wanted, sockets, by, &around)?;
+        let sockets = sockets.into_iter().map(|fd| Passed::new(fd).unwrap());
+        let (first, changes) = claims.add(wanted, sockets.collect(), by, &around)?;
         assert_eq!(changes.len(), wanted.len());
         assert!(changes.iter().all(|(_, holder)| holder.vport == by.slot));
         Ok(first)
@@ -306,7 +342,7 @@ mod tests {
 
     /// Adds one claim that takes no socket.
     pub fn add(claims: &mut Claims, spec: ClaimSpec, slot: u16) -> Result<u64, Refusal> {
-        let by = Claimant { slot, uid: uid() };
+        let by = Claimant { slot, user: user() };
         add_as(claims, &[wanted(spec, false)], vec![], by)
     }
 
@@ -324,7 +360,7 @@ mod tests {
         let mut claims = claims();
         let by = Claimant {
             slot: 3,
-            uid: uid(),
+            user: user(),
         };
         add(&mut claims, udp(9), 4).unwrap();
         let three = [7, 8, 9].map(|port| wanted(udp(port), false));
@@ -338,7 +374,7 @@ mod tests {
         assert_eq!(none.errno, libc::EINVAL);
         let without_its_socket = [wanted(udp(10), true)];
         let missing = add_as(&mut claims, &without_its_socket, vec![], by).unwrap_err();
-        assert_eq!(missing.errno, libc::EINVAL);
+        assert_eq!(missing.errno, libc::EMFILE);
     }
 
     #[test]
@@ -408,7 +444,7 @@ mod tests {
         let group = ClaimSpec::tuple(Protocol::Udp, addr);
         let by = Claimant {
             slot: 3,
-            uid: uid(),
+            user: user(),
         };
         let id = add_as(&mut claims, &[wanted(group, true)], vec![socket], by).unwrap();
         assert_eq!(claims.offer(id, 3, 4).unwrap_err().errno, libc::EINVAL);

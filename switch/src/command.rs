@@ -33,6 +33,8 @@ pub enum Command {
     Trace(Box<Trace>),
     /// Copy the counters into this.
     Count(Box<Snapshot>),
+    /// Receive nothing more from the NICs, go on with everything else, and say what waits.
+    Drain,
     /// End.
     Stop,
 }
@@ -87,6 +89,28 @@ pub enum Answer {
     Removed(Option<Box<Vport>>),
     /// To [`Command::Count`].
     Counted(Box<Snapshot>),
+    /// To [`Command::Drain`].
+    Waiting(Waiting),
+}
+
+/// Packets in a worker's rings with the vports in service.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Waiting {
+    /// That stacks have not read.
+    pub stacks: u64,
+    /// That the hosts' exception paths have not read.
+    pub hosts: u64,
+    /// That stacks or hosts have sent, and the worker has not taken.
+    pub sent: u64,
+}
+
+impl Waiting {
+    /// Adds another worker's.
+    pub fn add(&mut self, other: Self) {
+        self.stacks += other.stacks;
+        self.hosts += other.hosts;
+        self.sent += other.sent;
+    }
 }
 
 /// What a worker says unasked.

@@ -6,7 +6,10 @@ use std::str::FromStr;
 use clap::{ArgAction, Args, Parser};
 use kni_fallback::Cidr;
 use port_api::geometry::{MAX_SLOTS, RING_SIZES};
+use port_api::protocol::Limit;
 use serde::Deserialize;
+
+use crate::access::{Access, FileMode, Group, Owner};
 
 /// Userspace switch that lets many network stacks share one NIC, on DPDK.
 #[derive(Debug, Parser)]
@@ -29,12 +32,25 @@ struct Cli {
 }
 
 /// The options, as given: unset where the default holds.
-#[derive(Args, Clone, Debug, Default, Deserialize)]
+#[derive(Args, Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 struct Options {
     /// Control socket [default: /run/multistack/<file-prefix>.sock]
     #[arg(long, value_name = "PATH")]
     socket: Option<PathBuf>,
+
+    /// Permissions of the control socket, in octal; what its users may do is up to --policy
+    /// [default: 0600]
+    #[arg(long, value_name = "MODE")]
+    socket_mode: Option<FileMode>,
+
+    /// Owner of the control socket, a name or a number [default: the user that this runs as]
+    #[arg(long, value_name = "USER")]
+    socket_owner: Option<Owner>,
+
+    /// Group of the control socket, a name or a number [default: the group that this runs as]
+    #[arg(long, value_name = "GROUP")]
+    socket_group: Option<Group>,
 
     /// Address of the host on a port's exception path, such as 192.0.2.1/24, or 1:192.0.2.1/24
     /// for port 1; repeatable [default port: 0]
@@ -68,6 +84,32 @@ struct Options {
     #[arg(long, value_name = "N")]
     fill: Option<u32>,
 
+    /// Buffers that the host's end of a port may hold, per worker: 16 to 65536 [default: as --quota]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(16..=65_536))]
+    host_quota: Option<u32>,
+
+    /// Most that each stack receives per second, in packets, bits of frames without FCS, or both: 500kpps,
+    /// 2.5Gbps, 1Mpps,1Gbps; the rest is dropped. Over all workers [default: none]
+    #[arg(long, value_name = "LIMIT")]
+    rx_limit: Option<Limit>,
+
+    /// Most that each stack sends per second; the rest waits in its tx ring [default: none]
+    #[arg(long, value_name = "LIMIT")]
+    tx_limit: Option<Limit>,
+
+    /// Most that the host receives from each port per second [default: none]
+    #[arg(long, value_name = "LIMIT")]
+    host_rx_limit: Option<Limit>,
+
+    /// Most that the host sends through each port per second [default: none]
+    #[arg(long, value_name = "LIMIT")]
+    host_tx_limit: Option<Limit>,
+
+    /// How much of a limit may be used at once, in milliseconds' worth of it: 1 to 1000; always a packet
+    /// [default: 10]
+    #[arg(long, value_name = "MS", value_parser = clap::value_parser!(u16).range(1..=1000))]
+    limit_burst: Option<u16>,
+
     /// Buffers in all [default: what the ports need and every quota at once]
     #[arg(long, value_name = "N")]
     mbufs: Option<u32>,
@@ -84,9 +126,9 @@ struct Options {
     #[arg(long, value_name = "BYTES", value_parser = clap::value_parser!(u16).range(68..=1500))]
     mtu: Option<u16>,
 
-    /// TOML file with rules on who may claim what the kernel has no say in: addresses that are not
-    /// the host's, protocols other than TCP and UDP, tuples at any address [default: root and
-    /// the switch's own user may]
+    /// TOML file that says who may attach and look, how much each may have, and who may claim what
+    /// the kernel has no say in: addresses that are not the host's, protocols other than TCP and
+    /// UDP, tuples at any address [default: root and the switch's own user may]
     #[arg(long, value_name = "FILE")]
     policy: Option<PathBuf>,
 
@@ -139,6 +181,8 @@ impl TryFrom<String> for HostAddr {
 pub struct Config {
     /// Control socket, if not at its default place.
     pub socket: Option<PathBuf>,
+    /// Who may open it.
+    pub access: Access,
     /// Addresses of the host.
     pub host_addrs: Vec<HostAddr>,
     /// Prefix of netdev names.
@@ -153,6 +197,18 @@ pub struct Config {
     pub quota: u32,
     /// Empty buffers kept ready per vport and worker.
     pub fill: u32,
+    /// Buffers per host's vport and worker, if not as many as for stacks.
+    pub host_quota: Option<u32>,
+    /// What a stack receives per second.
+    pub rx_limit: Limit,
+    /// What a stack sends per second.
+    pub tx_limit: Limit,
+    /// What the host receives per second.
+    pub host_rx_limit: Limit,
+    /// What the host sends per second.
+    pub host_tx_limit: Limit,
+    /// How much of a limit may be used at once, in ms.
+    pub limit_burst: u16,
     /// Buffers in all, if not computed.
     pub mbufs: Option<u32>,
     /// RX descriptors.
@@ -167,6 +223,24 @@ pub struct Config {
     pub promiscuous: bool,
     /// Pure polling.
     pub poll: bool,
+    source: Source,
+}
+
+/// Where a [`Config`] comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Source {
+    command_line: Options,
+    file: Option<PathBuf>,
+}
+
+impl Source {
+    fn read(self) -> Result<Config, ConfigError> {
+        let file = match &self.file {
+            Some(path) => read(path)?,
+            None => Options::default(),
+        };
+        Config::from_options(self, file)
+    }
 }
 
 /// Why there is no [`Config`].
@@ -191,28 +265,103 @@ impl Config {
     {
         let program = std::iter::once("multistack".to_owned());
         let cli = Cli::try_parse_from(program.chain(args))?;
-        let file = match &cli.config {
-            Some(path) => read(path)?,
-            None => Options::default(),
+        let source = Source {
+            command_line: cli.options,
+            file: cli.config,
         };
-        Self::from_options(cli.options, file)
+        source.read()
     }
 
-    fn from_options(cli: Options, file: Options) -> Result<Self, ConfigError> {
+    /// Buffers per host's vport and worker.
+    pub fn host_quota(&self) -> u32 {
+        self.host_quota.unwrap_or(self.quota)
+    }
+
+    /// The same command line with the file as it is now.
+    ///
+    /// # Errors
+    /// [`ConfigError::Bad`].
+    pub fn reread(&self) -> Result<Self, ConfigError> {
+        self.source.clone().read()
+    }
+
+    /// The options that are different in `other`, and cannot be changed while the switch runs: all but
+    /// those on the control socket's file, the policy, and limits.
+    pub fn fixed_in(&self, other: &Self) -> Vec<&'static str> {
+        let Self {
+            socket,
+            access: _,
+            host_addrs,
+            host_netdev,
+            max_vports,
+            max_claims,
+            ring_size,
+            quota,
+            host_quota,
+            fill,
+            rx_limit: _,
+            tx_limit: _,
+            host_rx_limit: _,
+            host_tx_limit: _,
+            limit_burst: _,
+            mbufs,
+            rxd,
+            txd,
+            mtu,
+            policy: _,
+            promiscuous,
+            poll,
+            source: _,
+        } = self;
+        let options = [
+            ("socket", *socket != other.socket),
+            ("host-addr", *host_addrs != other.host_addrs),
+            ("host-netdev", *host_netdev != other.host_netdev),
+            ("max-vports", *max_vports != other.max_vports),
+            ("max-claims", *max_claims != other.max_claims),
+            ("ring-size", *ring_size != other.ring_size),
+            ("quota", *quota != other.quota),
+            ("host-quota", *host_quota != other.host_quota),
+            ("fill", *fill != other.fill),
+            ("mbufs", *mbufs != other.mbufs),
+            ("rxd", *rxd != other.rxd),
+            ("txd", *txd != other.txd),
+            ("mtu", *mtu != other.mtu),
+            ("promiscuous", *promiscuous != other.promiscuous),
+            ("poll", *poll != other.poll),
+        ];
+        let changed = options.iter().filter(|(_, is_other)| *is_other);
+        changed.map(|(name, _)| *name).collect()
+    }
+
+    fn from_options(source: Source, file: Options) -> Result<Self, ConfigError> {
+        let cli = source.command_line.clone();
         let host_addrs = if cli.host_addr.is_empty() {
             file.host_addr
         } else {
             cli.host_addr
         };
         let netdev = cli.host_netdev.or(file.host_netdev);
+        let limit = |cli: Option<Limit>, file: Option<Limit>| cli.or(file).unwrap_or(Limit::NONE);
         let config = Self {
             socket: cli.socket.or(file.socket),
+            access: Access {
+                owner: cli.socket_owner.or(file.socket_owner),
+                group: cli.socket_group.or(file.socket_group),
+                mode: cli.socket_mode.or(file.socket_mode).unwrap_or_default(),
+            },
             host_addrs,
             host_netdev: netdev.unwrap_or_else(|| "msh".to_owned()),
             max_vports: cli.max_vports.or(file.max_vports).unwrap_or(64),
             max_claims: cli.max_claims.or(file.max_claims).unwrap_or(65_536),
             ring_size: cli.ring_size.or(file.ring_size).unwrap_or(512),
             quota: cli.quota.or(file.quota).unwrap_or(1024),
+            host_quota: cli.host_quota.or(file.host_quota),
+            rx_limit: limit(cli.rx_limit, file.rx_limit),
+            tx_limit: limit(cli.tx_limit, file.tx_limit),
+            host_rx_limit: limit(cli.host_rx_limit, file.host_rx_limit),
+            host_tx_limit: limit(cli.host_tx_limit, file.host_tx_limit),
+            limit_burst: cli.limit_burst.or(file.limit_burst).unwrap_or(10),
             fill: cli.fill.or(file.fill).unwrap_or(128),
             mbufs: cli.mbufs.or(file.mbufs),
             rxd: cli.rxd.or(file.rxd).unwrap_or(1024),
@@ -221,6 +370,7 @@ impl Config {
             policy: cli.policy.or(file.policy),
             promiscuous: cli.promiscuous || file.promiscuous,
             poll: cli.poll || file.poll,
+            source,
         };
         config.check().map_err(ConfigError::Bad)?;
         Ok(config)
@@ -235,7 +385,9 @@ impl Config {
         within("max-vports", self.max_vports.into(), 1, 4000)?;
         within("max-claims", self.max_claims, 1, 4_194_304)?;
         within("quota", self.quota, 16, 65_536)?;
-        within("fill", self.fill, 1, self.quota / 2)?;
+        within("host-quota", self.host_quota(), 16, 65_536)?;
+        within("fill", self.fill, 1, self.quota.min(self.host_quota()) / 2)?;
+        within("limit-burst", self.limit_burst.into(), 1, 1000)?;
         within("rxd", self.rxd.into(), 8, 32_768)?;
         within("txd", self.txd.into(), 8, 32_768)?;
         within("mtu", self.mtu.unwrap_or(1500).into(), 68, 1500)?;
@@ -310,6 +462,23 @@ mod tests {
                 .to_string()
                 .contains("No such file")
         );
+    }
+
+    #[test]
+    fn what_is_read_again_is_told_from_what_takes_a_restart() {
+        let path = std::env::temp_dir().join(format!("multistack-{}-2.toml", std::process::id()));
+        let write = |text: &str| std::fs::write(&path, text).unwrap();
+        write("quota = 256\n");
+        let before = parse(&format!("--config {} --fill 16", path.display())).unwrap();
+        assert_eq!(before.reread().unwrap(), before);
+        write("quota = 512\nfill = 32\npolicy = \"p\"\nsocket-mode = \"0660\"\npoll = true\n");
+        let after = before.reread().unwrap();
+        assert_eq!(before.fixed_in(&after), ["quota", "poll"]);
+        assert_eq!(after.policy.as_deref(), Some(Path::new("p")));
+        assert_ne!(after.access, before.access);
+        write("quota = 15\n");
+        assert!(before.reread().is_err());
+        std::fs::remove_file(&path).unwrap();
     }
 
     #[test]

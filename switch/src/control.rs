@@ -1,55 +1,106 @@
 //! The control thread: it waits for clients, for their death, and for signals; and it alone
 //! changes claims and vports.
 
+use std::io;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
+use std::time::{Duration, Instant};
 
-use dpdk::{Eal, Ledger, Mempool};
-use port_api::Error;
+use dpdk::Eal;
 use port_api::protocol::{Greeting, Reply, Request, VERSION};
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::net::{SocketFlags, accept_with};
+use port_api::{Error, MAX_MESSAGE, Received, parse};
 
 use crate::claims::{Claims, tuple_at};
 use crate::command::Event;
+use crate::config::Config;
+use crate::foreign::{Closer, Passed};
 use crate::holder::kernel_holder;
 use crate::nics::Nic;
+use crate::pace::Muffler;
 use crate::peer::Peer;
+use crate::policy::Policy;
 use crate::queries;
 use crate::refusal::Refusal;
+use crate::signals::Signals;
+use crate::socket::ControlSocket;
 use crate::stacks::{Slots, Stack};
+use crate::stock::Stock;
+use crate::watch::{Source, Watch};
 use crate::workers::{Stuck, Workers};
 
 mod claiming;
+mod clients;
 mod lifecycle;
+mod limits;
+mod reload;
+mod rights;
 mod traces;
 
-/// How often the control thread looks for what workers say unasked.
-const EVENT_PERIOD: Timespec = Timespec {
-    tv_sec: 0,
-    tv_nsec: 100_000_000,
-};
+pub use clients::Bounds;
+use clients::Clients;
 
-/// Most clients at a time; more are turned away.
-const MAX_PEERS: usize = 8192;
+/// How often the control thread looks for what workers say unasked.
+const EVENT_PERIOD: Duration = Duration::from_millis(100);
+
+/// Refusals that are logged a second, and at once after a rest.
+const LOGGED: (u32, u32) = (10, 100);
+
+/// Characters that are logged of what a client says it is.
+const LONGEST_CLIENT: usize = 64;
 
 /// Name of the memzone of rings and doorbells.
 pub const MEMZONE: &str = "multistack";
 
+/// What the control thread is given to look after.
+pub struct Setup {
+    /// Where clients come in.
+    pub socket: ControlSocket,
+    /// Where signals come in.
+    pub signals: Signals,
+    /// The options in force.
+    pub config: Config,
+    /// The policy in force.
+    pub policy: Policy,
+    /// EAL's, for stacks.
+    pub file_prefix: String,
+    /// Where EAL leaves files of stacks.
+    pub runtime_dir: PathBuf,
+    /// The buffers.
+    pub stock: Box<dyn Stock>,
+    /// The NIC ports.
+    pub nics: Vec<Nic>,
+    /// The workers.
+    pub workers: Workers,
+    /// The vports.
+    pub slots: Slots,
+    /// The claims.
+    pub claims: Claims,
+    /// How much of clients is put up with.
+    pub bounds: Bounds,
+}
+
 /// Everything that the control thread looks after.
 pub struct Control {
-    pub(crate) listener: OwnedFd,
-    pub(crate) signals: OwnedFd,
-    pub(crate) file_prefix: String,
-    pub(crate) runtime_dir: PathBuf,
-    pub(crate) pool: std::sync::Arc<Mempool>,
-    pub(crate) ledger: Ledger,
+    pub(crate) socket: ControlSocket,
+    signals: Signals,
+    config: Config,
+    policy: Policy,
+    file_prefix: String,
+    runtime_dir: PathBuf,
+    pub(crate) stock: Box<dyn Stock>,
     pub(crate) nics: Vec<Nic>,
     pub(crate) workers: Workers,
     pub(crate) slots: Slots,
     pub(crate) claims: Claims,
+    /// In the order of their ids.
     pub(crate) peers: Vec<Peer>,
+    watch: Watch,
+    closer: Closer,
+    clients: Clients,
+    refusals: Muffler,
+    /// Room for a message.
+    message: Box<[u8]>,
 }
 
 /// Why a request was not answered as hoped.
@@ -74,139 +125,197 @@ fn without_scope(addr: SocketAddr) -> SocketAddr {
     SocketAddr::new(addr.ip(), addr.port())
 }
 
-/// What poll(2) found.
-#[derive(Default)]
-struct Ready {
-    signal: bool,
-    connection: bool,
-    /// Peers that said something, and peers that died.
-    said: Vec<usize>,
-    died: Vec<usize>,
+/// What a request counts as, beside others: how much of the control thread's time it may take, and
+/// how much of the workers'.
+fn cost(request: &Request, slots: u16) -> u32 {
+    match request {
+        // Every worker copies the counters of all vports.
+        Request::Stacks { .. } | Request::Stats { .. } => 1 + u32::from(slots) / 64,
+        // New rings; and a look at all processes.
+        Request::Attach { .. } | Request::Holder { .. } => 10,
+        _ => 1,
+    }
 }
 
 impl Control {
+    /// Puts it together.
+    ///
+    /// # Errors
+    /// No more descriptors or threads.
+    pub fn new(setup: Setup) -> io::Result<Self> {
+        let watch = Watch::new()?;
+        watch.add(&setup.signals.end, Source::End)?;
+        watch.add(&setup.signals.reload, Source::Reload)?;
+        watch.add(&setup.socket.listener, Source::Listener)?;
+        let now = Instant::now();
+        Ok(Self {
+            socket: setup.socket,
+            signals: setup.signals,
+            config: setup.config,
+            policy: setup.policy,
+            file_prefix: setup.file_prefix,
+            runtime_dir: setup.runtime_dir,
+            stock: setup.stock,
+            nics: setup.nics,
+            workers: setup.workers,
+            slots: setup.slots,
+            claims: setup.claims,
+            peers: Vec::new(),
+            watch,
+            closer: Closer::start()?,
+            clients: Clients::new(setup.bounds, now),
+            refusals: Muffler::new(LOGGED.0, LOGGED.1, now),
+            message: vec![0; MAX_MESSAGE].into(),
+        })
+    }
+
     /// Serves until a signal asks for the end.
     ///
     /// # Errors
     /// [`Stuck`].
     pub fn run(&mut self) -> Result<(), Stuck> {
-        loop {
-            let ready = self.wait();
-            if ready.signal {
-                return Ok(());
-            }
-            for peer in ready.said {
-                self.listen_to(peer)?;
-            }
-            for peer in ready.died {
-                self.bury(peer)?;
-            }
-            while let Some(Event::Corrupt(slot)) = self.workers.event() {
-                self.evict(slot, "its rings hold impossible cursors")?;
-            }
-            self.peers.retain(|peer| !peer.is_over());
-            if ready.connection {
-                self.accept();
-            }
-        }
+        while self.round(EVENT_PERIOD)? {}
+        Ok(())
     }
 
-    fn wait(&self) -> Ready {
-        let mut fds = vec![
-            PollFd::new(&self.signals, PollFlags::IN),
-            PollFd::new(&self.listener, PollFlags::IN),
-        ];
-        let mut whose = Vec::with_capacity(2 * self.peers.len());
-        for (at, peer) in self.peers.iter().enumerate() {
-            fds.push(PollFd::new(&peer.pidfd, PollFlags::IN));
-            whose.push((at, false));
-            if let Some(conn) = &peer.conn {
-                fds.push(PollFd::new(conn, PollFlags::IN));
-                whose.push((at, true));
+    /// Waits for something to do, not longer than `patience`, and does it: of each of up to
+    /// [`ROUND`](crate::watch::ROUND) clients one request. False when a signal asks for the end.
+    ///
+    /// # Errors
+    /// [`Stuck`].
+    pub fn round(&mut self, patience: Duration) -> Result<bool, Stuck> {
+        let ready = self.watch.wait(self.until_due(patience));
+        let now = Instant::now();
+        // Deaths last: what was said before is heard.
+        for source in &ready {
+            match *source {
+                Source::End => return Ok(false),
+                Source::Reload => self.reload_at_signal(),
+                Source::Said(id) => self.listen_to(id, now)?,
+                Source::Listener | Source::Died(_) => {}
             }
         }
-        let mut ready = Ready::default();
-        // Interrupted: the signal's pipe will tell the next time.
-        if poll(&mut fds, Some(&EVENT_PERIOD)).is_err() {
-            return ready;
-        }
-        let is_ready = |fd: &PollFd<'_>| !fd.revents().is_empty();
-        ready.signal = is_ready(&fds[0]);
-        ready.connection = is_ready(&fds[1]);
-        for (fd, (at, is_conn)) in fds[2..].iter().zip(whose) {
-            if is_ready(fd) {
-                let list = if is_conn {
-                    &mut ready.said
-                } else {
-                    &mut ready.died
-                };
-                list.push(at);
+        for source in &ready {
+            if let Source::Died(id) = *source
+                && let Some(at) = self.place_of(id)
+            {
+                self.bury(at)?;
             }
         }
-        ready
+        while let Some(Event::Corrupt(slot)) = self.workers.event() {
+            self.evict(slot, "its rings hold impossible cursors")?;
+        }
+        self.look_after_clients(now)?;
+        self.peers.retain(|peer| !peer.is_over());
+        if ready.contains(&Source::Listener) {
+            self.accept(now);
+        }
+        self.nics.iter_mut().for_each(Nic::watch_link);
+        Ok(true)
     }
 
-    fn accept(&mut self) {
-        let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
-        let Ok(socket) = accept_with(&self.listener, flags) else {
-            return;
+    fn place_of(&self, id: u64) -> Option<usize> {
+        self.peers.binary_search_by_key(&id, |peer| peer.id).ok()
+    }
+
+    fn listen_to(&mut self, id: u64, now: Instant) -> Result<(), Stuck> {
+        let Some(at) = self.place_of(id) else {
+            return Ok(());
         };
-        if self.peers.len() >= MAX_PEERS {
-            tracing::warn!("turned a client away: there are {MAX_PEERS} already");
-            return;
-        }
-        match Peer::new(socket) {
-            Ok(peer) => self.peers.push(peer),
-            Err(error) => tracing::debug!("a client died while connecting: {error}"),
-        }
-    }
-
-    fn listen_to(&mut self, at: usize) -> Result<(), Stuck> {
         let Some(conn) = &self.peers[at].conn else {
             return Ok(());
         };
-        let received = match conn.recv::<Request>() {
+        let Received { message: len, fds } = match conn.receive(&mut self.message) {
             Ok(received) => received,
             Err(Error::Io { source, .. }) if source.raw_os_error() == Some(libc::EAGAIN) => {
                 return Ok(());
             }
-            Err(Error::Protocol(why)) => {
-                let refusal = Refusal::new(libc::EPROTO, format!("not a request: {why}"));
-                self.reply(at, &refusal.into());
-                return self.hang_up(at);
-            }
             Err(_) => return self.hang_up(at),
         };
+        let sockets = self.sockets_among(fds);
+        let request = match parse::<Request>(&self.message, len) {
+            Ok(request) => request,
+            Err(error) => {
+                let refusal = Refusal::new(libc::EPROTO, format!("not a request: {error}"));
+                return self.send_away(at, refusal);
+            }
+        };
         if !self.peers[at].greeted {
-            return self.greet(at, &received.message);
+            return self.greet(at, &request, now);
         }
-        match self.answer(at, received.message, received.fds) {
+        let cost = cost(&request, self.slots.region().geometry().slots);
+        let answer = sockets
+            .map_err(Failure::from)
+            .and_then(|sockets| self.answer(at, request, sockets));
+        match answer {
             Ok(reply) => self.reply(at, &reply),
             Err(Failure::Refused(refusal)) => {
-                tracing::info!("{} was refused: {refusal}", self.peers[at].describe());
+                self.log(at, &format!("refused: {refusal}"), now);
                 self.reply(at, &refusal.into());
             }
             Err(Failure::Stuck(stuck)) => return Err(stuck),
         }
+        self.charge(at, cost, now);
         Ok(())
+    }
+
+    /// Logs what became of a client's wishes, as far as there is not too much of that.
+    fn log(&mut self, at: usize, what: &str, now: Instant) {
+        let Some(held_back) = self.refusals.lets_through(now) else {
+            return;
+        };
+        if held_back > 0 {
+            tracing::info!("{held_back} more refusals were not logged");
+        }
+        tracing::info!("{}: {what}", self.peers[at].describe());
+    }
+
+    /// Says why, and hangs up.
+    fn send_away(&mut self, at: usize, refusal: Refusal) -> Result<(), Stuck> {
+        self.reply(at, &refusal.into());
+        self.hang_up(at)
+    }
+
+    /// The sockets that came with a message, if nothing else did.
+    fn sockets_among(&self, fds: Vec<OwnedFd>) -> Result<Vec<Passed>, Refusal> {
+        let mut sockets = Vec::with_capacity(fds.len());
+        let mut others = 0;
+        for fd in fds {
+            match Passed::new(fd) {
+                Ok(socket) => sockets.push(socket),
+                Err(other) => {
+                    others += 1;
+                    self.closer.close(other);
+                }
+            }
+        }
+        if others == 0 {
+            return Ok(sockets);
+        }
+        let message = format!("{others} of the descriptors that came with this are no IP sockets");
+        Err(Refusal::new(libc::EINVAL, message))
     }
 
     fn reply(&mut self, at: usize, reply: &Reply) {
         let Some(conn) = &self.peers[at].conn else {
             return;
         };
-        if let Err(error) = conn.send(reply, &[]) {
+        match conn.send(reply, &[]) {
+            // Its end is seen when it is read from.
+            Ok(()) | Err(Error::Closed) => {}
             // It does not read its answers: the end of the connection is all that it can be told.
-            tracing::info!("cut {} off: {error}", self.peers[at].describe());
-            let _ = rustix::net::shutdown(conn, rustix::net::Shutdown::Both);
+            Err(error) => {
+                let _ = rustix::net::shutdown(conn, rustix::net::Shutdown::Both);
+                let why = format!("cut off: {error}");
+                self.log(at, &why, Instant::now());
+            }
         }
     }
 
-    fn greet(&mut self, at: usize, message: &Request) -> Result<(), Stuck> {
+    fn greet(&mut self, at: usize, message: &Request, now: Instant) -> Result<(), Stuck> {
         let Request::Hello { version, client } = message else {
             let refusal = Refusal::new(libc::EPROTO, "the first message must be a hello");
-            self.reply(at, &refusal.into());
-            return self.hang_up(at);
+            return self.send_away(at, refusal);
         };
         // A client of another version gets this too, to see which one it should be.
         let greeting = Greeting {
@@ -218,21 +327,30 @@ impl Control {
         };
         self.reply(at, &Reply::Hello(greeting));
         if *version != VERSION {
-            tracing::warn!("{client} speaks control protocol {version}, this is {VERSION}");
+            let start: String = client.chars().take(LONGEST_CLIENT).collect();
+            let why = format!("{start:?} speaks control protocol {version}, this is {VERSION}");
+            self.log(at, &format!("sent away: {why}"), now);
             return self.hang_up(at);
         }
         self.peers[at].greeted = true;
+        self.charge(at, 1, now);
         Ok(())
     }
 
-    fn answer(&mut self, at: usize, request: Request, fds: Vec<OwnedFd>) -> Result<Reply, Failure> {
+    fn answer(
+        &mut self,
+        at: usize,
+        request: Request,
+        sockets: Vec<Passed>,
+    ) -> Result<Reply, Failure> {
+        self.may_ask(at, &request)?;
         match request {
             Request::Hello { .. } => {
                 Err(Refusal::new(libc::EPROTO, "hello was said before").into())
             }
             Request::Attach { name } => self.attach(at, name),
             Request::Detach => self.detach(at),
-            Request::Claim { claims } => self.claim(at, &claims, fds),
+            Request::Claim { claims } => self.claim(at, &claims, sockets),
             Request::Release { claim } => self.release(at, claim),
             Request::Offer { claim, to } => self.offer(at, claim, to),
             Request::Take { claim } => self.take(at, claim),
@@ -245,6 +363,8 @@ impl Control {
                 Ok(Reply::Holder { holder })
             }
             Request::Trace(request) => self.trace(&request),
+            Request::Limit { vport, rx, tx } => Ok(self.limit(at, vport, rx, tx)?),
+            Request::Reload => self.reload_for(at),
             Request::Ports => Ok(Reply::Ports {
                 ports: queries::ports(&self.nics),
             }),

@@ -49,7 +49,9 @@ pub struct NicCounters {
     pub tx_packets: u64,
     /// Bytes taken by the NIC, without FCS.
     pub tx_bytes: u64,
-    /// Passed, but the NIC had no room.
+    /// Passed, and waiting for the NIC to have room now.
+    pub tx_waiting: u64,
+    /// Passed, but the NIC had no room for too long.
     pub tx_full: u64,
     /// Received and given to no one.
     pub dropped: Drops,
@@ -69,12 +71,13 @@ impl NicCounters {
         self.copies += other.copies;
         self.tx_packets += other.tx_packets;
         self.tx_bytes += other.tx_bytes;
+        self.tx_waiting += other.tx_waiting;
         self.tx_full += other.tx_full;
         self.dropped.add(&other.dropped);
     }
 }
 
-/// A vport's packets on one worker. `tx_packets = tx_wire + tx_local + tx_full +
+/// A vport's packets on one worker. `tx_packets = tx_wire + tx_local + tx_waiting + tx_full +
 /// tx_dropped`.
 #[derive(Clone, Copy, Debug, Default)]
 #[repr(align(64))]
@@ -93,7 +96,9 @@ pub struct VportCounters {
     pub tx_wire: u64,
     /// Put into another vport's `rx` ring.
     pub tx_local: u64,
-    /// Passed, but the NIC had no room.
+    /// Passed, and waiting for a NIC to have room now.
+    pub tx_waiting: u64,
+    /// Passed, but the NIC had no room for too long.
     pub tx_full: u64,
     /// Ring entries that made no sense.
     pub bad_entries: u64,
@@ -113,6 +118,7 @@ impl VportCounters {
         self.tx_bytes += other.tx_bytes;
         self.tx_wire += other.tx_wire;
         self.tx_local += other.tx_local;
+        self.tx_waiting += other.tx_waiting;
         self.tx_full += other.tx_full;
         self.bad_entries += other.bad_entries;
         self.rx_dropped.add(&other.rx_dropped);

@@ -65,7 +65,12 @@ pub trait Io {
     fn take_back(&mut self, index: u32, owner: Owner) -> Option<Self::Buf>;
 
     /// Milliseconds since some moment in the past.
-    fn now_ms(&self) -> u64;
+    fn now_ms(&self) -> u64 {
+        self.now_ns() / 1_000_000
+    }
+
+    /// Nanoseconds since that moment. No system call (vDSO), but some 20 ns: not for each packet.
+    fn now_ns(&self) -> u64;
 
     /// Gives the pool what this worker lent to `vport`, among `max` buffers from index `from` on.
     fn reclaim(&mut self, vport: NonZeroU16, from: u32, max: u32) -> Reclaimed;
@@ -170,8 +175,8 @@ impl Io for DpdkIo {
         self.ledger.take_back(index, owner)
     }
 
-    fn now_ms(&self) -> u64 {
-        u64::try_from(self.start.elapsed().as_millis()).unwrap_or(u64::MAX)
+    fn now_ns(&self) -> u64 {
+        u64::try_from(self.start.elapsed().as_nanos()).unwrap_or(u64::MAX)
     }
 
     fn reclaim(&mut self, vport: NonZeroU16, from: u32, max: u32) -> Reclaimed {

@@ -1,5 +1,7 @@
 //! How large everything is to be, and the ports.
 
+use std::time::Duration;
+
 use dpdk::Mempool;
 use dpdk::ethdev::{self, Port, PortConfig, RxQueue, TxQueue};
 use dpdk::mempool::HEADROOM;
@@ -12,8 +14,9 @@ use crate::config::Config;
 use crate::error::{RunError, setup};
 use crate::fragments::WAITING;
 use crate::io::BURST;
-use crate::nics::Nic;
+use crate::nics::{LinkWatch, Nic};
 
+use crate::stacks::{Allowances, Rates};
 use crate::vport::Limits;
 
 /// Buffers that an lcore keeps for itself, the most that DPDK allows
@@ -30,8 +33,8 @@ pub struct Plan {
     workers: u16,
     /// What lies where in shared memory.
     pub geometry: Geometry,
-    /// Limits of every vport.
-    pub limits: Limits,
+    /// What every vport may do.
+    pub allowances: Allowances,
     mbufs: u32,
 }
 
@@ -77,13 +80,9 @@ impl Plan {
             workers,
             slots: config.max_vports + hosts,
             ring_size: config.ring_size,
-            free_size: config.quota.next_power_of_two(),
+            free_size: config.quota.max(config.host_quota()).next_power_of_two(),
         };
         geometry.check().map_err(setup)?;
-        let limits = Limits {
-            quota: config.quota,
-            fill_level: config.fill,
-        };
         let needed = needed_mbufs(config, workers.into(), hosts.into());
         let mbufs = config.mbufs.unwrap_or(needed);
         if mbufs < needed {
@@ -101,7 +100,7 @@ impl Plan {
             ports,
             workers,
             geometry,
-            limits,
+            allowances: allowances(config),
             mbufs,
         })
     }
@@ -176,6 +175,7 @@ impl Plan {
                 id,
                 host,
                 rx_queues,
+                link: LinkWatch::default(),
             });
             let mut rx = rx.into_iter();
             for (share, tx) in shares.iter_mut().zip(tx) {
@@ -192,12 +192,35 @@ fn addresses(config: &Config, port: u8) -> Vec<kni_fallback::Cidr> {
     on_port.map(|addr| addr.cidr).collect()
 }
 
+/// What vports may do.
+pub fn allowances(config: &Config) -> Allowances {
+    let limits = |quota| Limits {
+        quota,
+        fill_level: config.fill,
+    };
+    Allowances {
+        stack: limits(config.quota),
+        host: limits(config.host_quota()),
+        stack_rates: Rates {
+            rx: config.rx_limit,
+            tx: config.tx_limit,
+        },
+        host_rates: Rates {
+            rx: config.host_rx_limit,
+            tx: config.host_tx_limit,
+        },
+        burst: Duration::from_millis(config.limit_burst.into()),
+    }
+}
+
 /// Enough for every descriptor, every worker's hands and caches, and every quota at once.
 fn needed_mbufs(config: &Config, workers: u32, ports: u32) -> u32 {
     let queues = ports * workers * (u32::from(config.rxd) + u32::from(config.txd));
     let in_hand = u32::try_from(4 * BURST + STACK_BURST + WAITING).unwrap_or(u32::MAX);
     let per_worker = 2 * CACHE + in_hand;
-    let vports = u32::from(config.max_vports) + ports;
-    let quotas = config.quota.saturating_mul(workers).saturating_mul(vports);
-    quotas.saturating_add(queues + workers * per_worker)
+    let stacks = config.quota.saturating_mul(config.max_vports.into());
+    let quotas = stacks.saturating_add(config.host_quota().saturating_mul(ports));
+    quotas
+        .saturating_mul(workers)
+        .saturating_add(queues + workers * per_worker)
 }

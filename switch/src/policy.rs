@@ -1,4 +1,5 @@
-//! Which users may claim what the kernel has no say in.
+//! What users may do: who may attach and look, how much they may have, and who may claim what the
+//! kernel has no say in.
 
 use std::net::IpAddr;
 use std::ops::RangeInclusive;
@@ -9,14 +10,21 @@ use port_api::{Kind, Protocol};
 use serde::Deserialize;
 use wire::Vlan;
 
-use crate::config::with_line;
+use crate::config::{Config, with_line};
 use crate::error::{RunError, setup};
 use crate::key::Subject;
+use crate::refusal::Refusal;
 
-/// The policy: the first rule that fits decides. If none does, root and the switch's own user may,
-/// and no one else.
+mod users;
+
+use users::Section;
+pub use users::{Rights, User};
+
+/// The policy: of the sections on users, and of the rules on claims, the first that fits decides. If
+/// none does, root and the switch's own user may, and no one else.
 #[derive(Clone, Debug, Default)]
 pub struct Policy {
+    users: Vec<Section>,
     rules: Vec<Rule>,
 }
 
@@ -49,12 +57,25 @@ struct Rule {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct File {
+    #[serde(default, rename = "user")]
+    users: Vec<Section>,
     #[serde(default, rename = "rule")]
     rules: Vec<Rule>,
 }
 
 impl Policy {
-    /// Reads a policy: TOML, with a `[[rule]]` for each rule.
+    /// The policy that the options name.
+    ///
+    /// # Errors
+    /// As [`read`](Self::read).
+    pub fn of(config: &Config) -> Result<Self, RunError> {
+        config
+            .policy
+            .as_deref()
+            .map_or_else(|| Ok(Self::default()), Self::read)
+    }
+
+    /// Reads a policy: TOML, with a `[[user]]` for each section on users and a `[[rule]]` for each rule.
     ///
     /// # Errors
     /// One line that names the file, and the line in it.
@@ -64,17 +85,35 @@ impl Policy {
         Self::parse(&text).map_err(|why| setup(format!("--policy {}: {why}", path.display())))
     }
 
-    fn parse(text: &str) -> Result<Self, String> {
-        let file: File = toml::from_str(text).map_err(|error| with_line(text, &error))?;
-        Ok(Self { rules: file.rules })
+    /// As [`read`](Self::read), from the text.
+    ///
+    /// # Errors
+    /// One line that names the line in the text.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let File { users, rules } =
+            toml::from_str(text).map_err(|error| with_line(text, &error))?;
+        Ok(Self { users, rules })
     }
 
-    /// Whether user `uid` may claim `subject`.
-    pub fn allows(&self, uid: u32, subject: &Subject) -> bool {
-        match self.rules.iter().find(|rule| rule.fits(uid, subject)) {
-            Some(rule) => rule.action == Action::Allow,
-            None => uid == 0 || uid == rustix::process::getuid().as_raw(),
-        }
+    /// What a user may do, beside claims.
+    pub fn rights(&self, user: User) -> Rights {
+        users::rights(&self.users, user)
+    }
+
+    /// Checks that a user may claim `subject`.
+    ///
+    /// # Errors
+    /// `EPERM`, and what decides.
+    pub fn check(&self, user: User, subject: &Subject) -> Result<(), Refusal> {
+        let mut numbered = (1..).zip(&self.rules);
+        let why = match numbered.find(|(_, rule)| rule.fits(user.uid, subject)) {
+            Some((_, rule)) if rule.action == Action::Allow => return Ok(()),
+            Some((number, _)) => format!("[[rule]] {number} of the policy denies it to"),
+            None if user.is_trusted() => return Ok(()),
+            None => "no [[rule]] of the policy allows it to".to_owned(),
+        };
+        let message = format!("{}: {why} user {}", subject.spec, user.uid);
+        Err(Refusal::new(libc::EPERM, message))
     }
 }
 
@@ -203,7 +242,15 @@ mod tests {
     use super::*;
     use port_api::ClaimSpec;
 
-    const SOMEONE: u32 = 12_345;
+    const ROOT: User = User { uid: 0, gid: 0 };
+    const SOMEONE: User = User {
+        uid: 12_345,
+        gid: 12_345,
+    };
+
+    fn allows(policy: &Policy, user: User, subject: &Subject) -> bool {
+        policy.check(user, subject).is_ok()
+    }
 
     fn subject(spec: ClaimSpec) -> Subject {
         Subject { spec, nic: 0 }
@@ -216,8 +263,8 @@ mod tests {
     #[test]
     fn without_rules_only_root_and_the_switchs_user_may() {
         let policy = Policy::default();
-        assert!(policy.allows(0, &udp("192.0.2.1:7")));
-        assert!(!policy.allows(SOMEONE, &udp("192.0.2.1:7")));
+        assert!(allows(&policy, ROOT, &udp("192.0.2.1:7")));
+        assert!(!allows(&policy, SOMEONE, &udp("192.0.2.1:7")));
     }
 
     #[test]
@@ -247,23 +294,26 @@ mod tests {
             ("[2001:db8::1]:7", true),
             ("[2001:db8:1::1]:7", false),
         ] {
-            assert_eq!(policy.allows(SOMEONE, &udp(addr)), allowed, "{addr}");
+            assert_eq!(allows(&policy, SOMEONE, &udp(addr)), allowed, "{addr}");
         }
         assert!(
-            !policy.allows(0, &udp("192.0.2.66:7")),
+            !allows(&policy, ROOT, &udp("192.0.2.66:7")),
             "a rule denies root too"
         );
-        assert!(policy.allows(0, &udp("192.0.3.1:7")), "no rule fits");
+        let refusal = policy.check(ROOT, &udp("192.0.2.66:7")).unwrap_err();
+        assert_eq!(refusal.errno, libc::EPERM);
+        assert!(refusal.message.contains("[[rule]] 1"), "{refusal}");
+        assert!(allows(&policy, ROOT, &udp("192.0.3.1:7")), "no rule fits");
         let tagged = |vlan: &str| {
             let spec = udp("192.0.2.1:7").spec.on_vlan(vlan.parse().unwrap());
-            policy.allows(SOMEONE, &subject(spec))
+            allows(&policy, SOMEONE, &subject(spec))
         };
         assert!(tagged("100.200") && !tagged("100"));
         let tcp = ClaimSpec::tuple(Protocol::Tcp, "192.0.2.1:7".parse().unwrap());
-        assert!(!policy.allows(SOMEONE, &subject(tcp)));
+        assert!(!allows(&policy, SOMEONE, &subject(tcp)));
         // A whole protocol has no ports, and this rule names some.
         let sctp = ClaimSpec::protocol(132, "192.0.2.1".parse().unwrap());
-        assert!(!policy.allows(SOMEONE, &subject(sctp)));
+        assert!(!allows(&policy, SOMEONE, &subject(sctp)));
     }
 
     #[test]

@@ -13,7 +13,6 @@ use crate::counters::{Drops, NicCounters, Snapshot, VportCounters};
 use crate::nics::Nic;
 use crate::peer::Peer;
 use crate::verdict::{DROP_REASONS, DropReason, HostReason};
-use crate::vport::owner_of;
 use crate::workers::Stuck;
 
 /// Who has the vport in `slot`, for a message.
@@ -68,18 +67,21 @@ pub fn stacks(control: &Control, from: u16) -> Result<Reply, Stuck> {
         .iter()
         .filter_map(|peer| Some((peer, peer.stack.as_ref()?)))
         .filter(|(_, stack)| stack.slot >= from)
-        .map(|(peer, stack)| StackRow {
+        .map(|(peer, stack)| (peer, stack, control.slots.rates(stack.slot)))
+        .map(|(peer, stack, rates)| StackRow {
             slot: stack.slot,
             name: stack.name.clone(),
             pid: peer.pid,
-            uid: peer.uid,
+            uid: peer.user.uid,
             age_s: stack.since.elapsed().as_secs(),
             claims: u32::try_from(control.claims.count(stack.slot)).unwrap_or(u32::MAX),
             held: match counts.vports.get(&stack.slot) {
                 Some((_, held)) => *held,
-                None => control.ledger.lent_to(owner_of(stack.slot)),
+                None => control.stock.lent_to(stack.slot),
             },
-            quota: control.slots.quota() * workers,
+            quota: stack.quota * workers,
+            rx_limit: rates.rx,
+            tx_limit: rates.tx,
         })
         .collect();
     rows.sort_unstable_by_key(|row| row.slot);
@@ -182,6 +184,7 @@ fn port_stats(nic: &Nic, counters: &NicCounters) -> PortStats {
         copies: counters.copies,
         tx_packets: counters.tx_packets,
         tx_bytes: counters.tx_bytes,
+        tx_waiting: counters.tx_waiting,
         tx_full: counters.tx_full,
         host_refused: nic.host.counters().refused,
         nic_missed: device.imissed,
@@ -206,6 +209,7 @@ fn vport_stats(control: &Control, slot: u16, counters: &VportCounters, held: u32
         tx_bytes: counters.tx_bytes,
         tx_wire: counters.tx_wire,
         tx_local: counters.tx_local,
+        tx_waiting: counters.tx_waiting,
         tx_full: counters.tx_full,
         tx_dropped: by_reason(&counters.tx_dropped),
         bad_entries: counters.bad_entries,
@@ -214,14 +218,14 @@ fn vport_stats(control: &Control, slot: u16, counters: &VportCounters, held: u32
 }
 
 fn pool_stats(control: &Control, counts: &Counts) -> PoolStats {
-    let count = control.pool.layout().count;
-    let available = control.pool.available();
+    let count = control.stock.layout().count;
+    let available = control.stock.available();
     let evicted: u32 = control
         .peers
         .iter()
         .filter(|peer| peer.evicted)
         .filter_map(|peer| peer.stack.as_ref())
-        .map(|stack| control.ledger.lent_to(owner_of(stack.slot)))
+        .map(|stack| control.stock.lent_to(stack.slot))
         .sum();
     let held = evicted + counts.vports.values().map(|(_, held)| held).sum::<u32>();
     PoolStats {

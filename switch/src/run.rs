@@ -1,34 +1,35 @@
-//! Start and end of the primary.
+//! The start of the primary.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroU64;
-use std::os::fd::OwnedFd;
-use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use dpdk::lcore::{JoinHandle, Lcore, launch};
+use dpdk::lcore::{Lcore, launch};
 use dpdk::{Eal, Ledger, Memzone};
 use port_api::{Buffers, Protocol, Region, RingPort, bind, netns_cookie};
 use rustix::net::{AddressFamily, SocketType};
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use rustix::process::{Resource, getrlimit, setrlimit};
 use wire::MacAddr;
 
 use crate::claims::Claims;
 use crate::classify::{self, Broadcasts, Hosts, MAX_HOSTS};
 use crate::config::Config;
-use crate::control::{Control, MEMZONE};
+use crate::control::{Bounds, Control, MEMZONE, Setup};
+use crate::ending::finish;
 use crate::error::{RunError, setup};
 use crate::flow_table::Seed;
 use crate::io::DpdkIo;
 use crate::nics::Nic;
 use crate::plan::Plan;
 use crate::policy::Policy;
+use crate::signals::Signals;
 use crate::socket::ControlSocket;
 use crate::stacks::Slots;
+use crate::stock::DpdkStock;
 use crate::tables::Tables;
 use crate::vport::Peer;
 use crate::worker::{NicSetup, Worker};
@@ -36,32 +37,33 @@ use crate::workers::Workers;
 
 /// How long duplicate address detection may take before the switch serves without waiting.
 const ADDRESS_PATIENCE: Duration = Duration::from_secs(4);
+/// Less than any system's own limit of open files.
+const FEW_FILES: u64 = 1024;
 /// Ethernet header, in bytes.
 const FRAME_OVERHEAD: usize = 14;
 
-/// Runs the primary with EAL's arguments (program name first) until SIGTERM, SIGINT or SIGHUP.
+/// Runs the primary with EAL's arguments (program name first) until SIGTERM or SIGINT.
 ///
 /// # Errors
 /// [`RunError`]. Whatever the end, nothing is left behind: neither sockets nor netdevs nor
 /// hugepage files.
 pub fn run(eal_args: &[String], config: &Config) -> Result<(), RunError> {
     // First of all: a signal that comes while all this starts is then a request to end, too.
-    let signals = signals().map_err(|source| RunError::Io {
+    let signals = Signals::catch().map_err(|source| RunError::Io {
         what: "signal handlers",
         source,
     })?;
-    let policy = match &config.policy {
-        Some(path) => Policy::read(path)?,
-        None => Policy::default(),
-    };
+    raise_file_limit();
+    let policy = Policy::of(config)?;
     // Dropped in reverse order: EAL's files go last.
     let eal = Eal::primary(eal_args)?;
     let default = || PathBuf::from(format!("/run/multistack/{}.sock", eal.file_prefix()));
     let path = config.socket.clone().unwrap_or_else(default);
-    let socket = ControlSocket::listen(&path).map_err(|source| RunError::Socket {
-        path: path.clone(),
-        source,
-    })?;
+    let socket =
+        ControlSocket::listen(&path, &config.access).map_err(|source| RunError::Socket {
+            path: path.clone(),
+            source,
+        })?;
     let lcores = eal.worker_lcores();
     if lcores.is_empty() {
         return Err(setup(
@@ -98,31 +100,30 @@ pub fn run(eal_args: &[String], config: &Config) -> Result<(), RunError> {
         running.push(launch(lcore.id, move || worker.run())?);
     }
     let hosts = u16::try_from(nics.len()).map_err(|_| setup("too many ports"))?;
-    let mut control = Control {
-        slots: Slots::new(region.clone(), hosts, plan.limits),
-        claims: Claims::new(config.max_claims, seed, own_netns()?, policy),
-        listener: socket
-            .listener
-            .try_clone()
-            .map_err(|source| RunError::Socket {
-                path: path.clone(),
-                source,
-            })?,
+    let setup = Setup {
+        slots: Slots::new(region.clone(), hosts, plan.allowances),
+        claims: Claims::new(config.max_claims, seed, own_netns()?),
+        policy,
+        config: config.clone(),
+        socket,
         signals,
         file_prefix: eal.file_prefix().to_owned(),
         runtime_dir: eal.runtime_dir(),
-        pool,
-        ledger,
+        stock: Box::new(DpdkStock { pool, ledger }),
         nics,
         workers,
-        peers: Vec::new(),
+        bounds: Bounds::default(),
     };
+    let mut control = Control::new(setup).map_err(|source| RunError::Io {
+        what: "the control thread",
+        source,
+    })?;
     let result = start_hosts(&mut control, &region, &buffers).and_then(|()| {
         await_addresses(config);
         announce(&control, &lcores, &path);
         control.run().map_err(RunError::from)
     });
-    finish(control, running, &socket);
+    finish(control, running, result.is_ok());
     result
 }
 
@@ -179,7 +180,8 @@ fn start_hosts(control: &mut Control, region: &Region, buffers: &Buffers) -> Res
             nic: at,
             waker: waker.clone(),
         };
-        control.slots.open(slot, &control.workers, peer)?;
+        let quota = control.slots.quota();
+        control.slots.open(slot, quota, &control.workers, peer)?;
         nic.host
             .start(RingPort::new(region, buffers.clone(), slot, nic.id))?;
     }
@@ -228,32 +230,22 @@ fn announce(control: &Control, lcores: &[Lcore], path: &std::path::Path) {
         "ready: control socket {}, workers on lcores {}, {} mbufs",
         path.display(),
         workers.join(","),
-        control.pool.layout().count,
+        control.stock.layout().count,
     );
 }
 
-fn finish(mut control: Control, running: Vec<JoinHandle<DpdkIo>>, socket: &ControlSocket) {
-    tracing::info!("ending: telling {} clients", control.peers.len());
-    // No one new from here on.
-    let _ = rustix::net::shutdown(&socket.listener, rustix::net::Shutdown::Both);
-    control.say_farewell();
-    let Control { nics, workers, .. } = control;
-    let mut ports = Vec::new();
-    for nic in nics {
-        nic.host.stop();
-        ports.push(nic.port);
-    }
-    workers.stop();
-    for worker in running {
-        // Dropping what it worked on lets go of the queues.
-        if worker.join().is_err() {
-            tracing::error!("a worker panicked");
-        }
-    }
-    for port in ports {
-        if let Err(error) = port.close() {
-            tracing::warn!("{error}");
-        }
+/// Raises the limit of open files as far as this process may: a hugepage takes one, a stack two, and
+/// each claim on a TCP or UDP port one, which may be more than the 1024 that are customary.
+fn raise_file_limit() {
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    // Not for all of the kernel's ideas of "no limit"; then it is high enough as it is.
+    let _ = setrlimit(Resource::Nofile, limit);
+    if let Some(most) = limit.maximum.filter(|most| *most < FEW_FILES) {
+        tracing::warn!(
+            "no more than {most} files may be open: each hugepage takes one, a stack two, a claim on a \
+             port one; raise the limit (ulimit -Hn, LimitNOFILE=)"
+        );
     }
 }
 
@@ -280,12 +272,4 @@ fn seed() -> Result<Seed, RunError> {
         Ok::<_, RunError>(NonZeroU64::new(u64::from_ne_bytes(bytes)).map_or(1, NonZeroU64::get))
     };
     Ok(Seed([random()?, random()?]))
-}
-
-fn signals() -> io::Result<OwnedFd> {
-    let (receiver, sender) = UnixStream::pair()?;
-    for signal in [SIGTERM, SIGINT, SIGHUP] {
-        signal_hook::low_level::pipe::register(signal, sender.try_clone()?)?;
-    }
-    Ok(receiver.into())
 }

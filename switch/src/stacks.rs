@@ -1,11 +1,14 @@
 //! Vports and who has them: from attach to reclaim.
 
 use std::collections::VecDeque;
-use std::time::Instant;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
+use port_api::protocol::Limit;
 use port_api::{Region, SwitchSide};
 
 use crate::command::Command;
+use crate::meter::Meters;
 use crate::refusal::Refusal;
 use crate::vport::{Limits, Peer, Vport};
 use crate::workers::{Stuck, Workers};
@@ -19,12 +22,42 @@ pub struct Stack {
     pub name: String,
     /// When it attached.
     pub since: Instant,
+    /// Most buffers it may hold, per worker.
+    pub quota: u32,
+}
+
+/// Limits on what passes per second.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rates {
+    /// What a vport receives.
+    pub rx: Limit,
+    /// What it sends.
+    pub tx: Limit,
+}
+
+/// What vports may do when they begin.
+#[derive(Clone, Copy, Debug)]
+pub struct Allowances {
+    /// A stack's share of buffers.
+    pub stack: Limits,
+    /// The host's.
+    pub host: Limits,
+    /// A stack's limits.
+    pub stack_rates: Rates,
+    /// The host's.
+    pub host_rates: Rates,
+    /// How much of a limit may be used at once, as the time in which it comes to that on average.
+    pub burst: Duration,
 }
 
 /// The vports.
 pub struct Slots {
     region: Region,
-    limits: Limits,
+    hosts: u16,
+    allowances: Allowances,
+    /// By slot.
+    rates: Vec<Rates>,
+    meters: Vec<Arc<Meters>>,
     /// Oldest first, so that a slot rests as long as possible before it is used again.
     free: VecDeque<u16>,
     generations: Vec<u8>,
@@ -33,33 +66,53 @@ pub struct Slots {
 
 impl Slots {
     /// All slots of `region` but the first `hosts`, which are the host's.
-    pub fn new(region: Region, hosts: u16, limits: Limits) -> Self {
+    pub fn new(region: Region, hosts: u16, allowances: Allowances) -> Self {
         let slots = region.geometry().slots;
         Self {
             region,
-            limits,
+            hosts,
+            allowances,
+            rates: vec![allowances.stack_rates; slots.into()],
+            meters: (0..slots).map(|_| Arc::default()).collect(),
             free: (hosts..slots).collect(),
             generations: vec![0; slots.into()],
             most: usize::from(slots - hosts),
         }
     }
 
-    /// Puts the vport of `slot` into service on all workers.
+    /// Puts the vport of `slot` into service on all workers. It may hold up to `quota` buffers per
+    /// worker, or [as many as any](Self::quota) if that is less.
     ///
     /// # Errors
     /// [`Stuck`].
     pub fn open(
         &mut self,
         slot: u16,
+        quota: u32,
         workers: &Workers,
         peer: impl Fn() -> Peer,
     ) -> Result<(), Stuck> {
         let generation = &mut self.generations[usize::from(slot)];
         *generation = generation.wrapping_add(1);
+        let generation = *generation;
+        let (limits, rates) = if slot < self.hosts {
+            (self.allowances.host, self.allowances.host_rates)
+        } else {
+            (self.allowances.stack, self.allowances.stack_rates)
+        };
+        let quota = quota.min(limits.quota);
+        let limits = Limits {
+            quota,
+            fill_level: limits.fill_level.min(quota / 2),
+        };
+        // Not those of the slot's last stack: it may have used up what there was.
+        self.meters[usize::from(slot)] = Arc::default();
+        self.limit(slot, rates);
         let mut vports: Vec<_> = (0..self.region.geometry().workers)
             .map(|worker| {
                 let rings = SwitchSide::new(&self.region, slot, worker);
-                let vport = Vport::new(slot, *generation, peer(), rings, self.limits);
+                let meters = self.meters[usize::from(slot)].clone();
+                let vport = Vport::new(slot, generation, peer(), rings, limits, meters);
                 Some(Box::new(vport))
             })
             .collect();
@@ -69,6 +122,28 @@ impl Slots {
             None => unreachable!("one vport per worker"),
         })?;
         Ok(())
+    }
+
+    /// Sets the limits of the vport of `slot`, until it is taken out of service. Takes effect within a
+    /// round or so of each worker.
+    pub fn limit(&mut self, slot: u16, rates: Rates) {
+        let meters = &self.meters[usize::from(slot)];
+        meters.rx.set(rates.rx, self.allowances.burst);
+        meters.tx.set(rates.tx, self.allowances.burst);
+        self.rates[usize::from(slot)] = rates;
+    }
+
+    /// What vports may do from now on: the host's, and those of stacks that are yet to come.
+    pub fn allow(&mut self, allowances: Allowances) {
+        self.allowances = allowances;
+        for slot in 0..self.hosts {
+            self.limit(slot, allowances.host_rates);
+        }
+    }
+
+    /// The limits of the vport of `slot`.
+    pub fn rates(&self, slot: u16) -> Rates {
+        self.rates[usize::from(slot)]
     }
 
     /// Takes a free slot for a stack.
@@ -117,9 +192,9 @@ impl Slots {
         &self.region
     }
 
-    /// Most buffers a vport may hold, per worker.
+    /// Most buffers a stack's vport may hold, per worker.
     pub const fn quota(&self) -> u32 {
-        self.limits.quota
+        self.allowances.stack.quota
     }
 }
 
@@ -130,8 +205,9 @@ impl Slots {
 pub fn check_name(name: &str) -> Result<(), Refusal> {
     let most = port_api::protocol::MAX_NAME;
     if name.is_empty() || name.len() > most || !name.bytes().all(|b| b.is_ascii_graphic()) {
+        let start: String = name.chars().take(most).collect();
         let message =
-            format!("{name:?} is not a name: 1 to {most} printable ASCII characters, no spaces");
+            format!("{start:?} is not a name: 1 to {most} printable ASCII characters, no spaces");
         return Err(Refusal::new(libc::EINVAL, message));
     }
     Ok(())

@@ -148,6 +148,8 @@ own_reasons! {
     RingFull = "ring-full",
     /// The stack holds as many buffers as its quota allows.
     Quota = "quota",
+    /// The vport's limit on what it receives.
+    RateLimit = "rate-limit",
     /// The vport is not in service: its stack broke the rings and is being taken out, or the host's
     /// is not yet in.
     VportShut = "vport-shut",

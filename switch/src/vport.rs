@@ -1,6 +1,7 @@
 //! A vport on one worker: the switch's ends of four rings, what the vport holds, and its counters.
 
 use std::num::NonZeroU16;
+use std::sync::Arc;
 
 use dpdk::Owner;
 use kni_fallback::Waker;
@@ -8,7 +9,8 @@ use port_api::{Desc, SwitchSide};
 use ring::{Consumer, Corrupt, Producer};
 
 use crate::counters::VportCounters;
-use crate::io::{Buf, Bufs, Io};
+use crate::io::{BURST, Buf, Bufs, Io};
+use crate::meter::Meters;
 use crate::verdict::DropReason;
 
 /// Who is at the other end.
@@ -22,6 +24,13 @@ pub enum Peer {
         /// Wakes the exception path's thread.
         waker: Waker,
     },
+}
+
+impl Peer {
+    /// Whether what it sends is checked against claims.
+    pub const fn is_stack(&self) -> bool {
+        matches!(self, Self::Stack)
+    }
 }
 
 /// One worker's part of a vport. What each packet touches is on its first cache line, and in its first
@@ -50,6 +59,14 @@ pub struct Vport {
     tx: Consumer<u64>,
     fill: Producer<u32>,
     fill_level: u32,
+    /// What it may receive and send per second.
+    meters: Arc<Meters>,
+    /// When a limit was last looked at in this turn, in ns.
+    metered_at: Option<u64>,
+    /// Bytes that it may still send in this turn, if others want to send too; below 0 if it has sent more.
+    allowance: i32,
+    /// Its turn has begun, and waits for the NIC to have room.
+    is_interrupted: bool,
     /// Packets in the `rx` ring that the stack is shown at once, so that it does not start when the
     /// ring is full.
     show_at: u32,
@@ -68,6 +85,16 @@ const DRAIN_AFTER: u32 = 8;
 /// The part of an `rx` ring, one in so many, whose packets don't wait for the end of the round.
 const SHARE_SHOWN: u32 = 4;
 
+/// Bytes on the wire that a vport may send in its turn if others want to send too: a burst of the shortest
+/// frames. A longer frame makes its next turn shorter (deficit round robin, Shreedhar and Varghese, 1996,
+/// with the debt carried over).
+const QUANTUM: i32 = 64 * (60 + WIRE_OVERHEAD);
+/// Preamble, FCS and inter-frame gap (IEEE 802.3).
+const WIRE_OVERHEAD: i32 = 8 + 4 + 12;
+
+/// Fewest entries of a `free` ring that are looked at in one go.
+const LEAST_DRAINED: u32 = 64;
+
 /// Why a packet is not in the `rx` ring.
 pub enum Unstaged {
     /// The quota is used up, or the ring is full.
@@ -83,12 +110,29 @@ pub const fn owner_of(slot: u16) -> NonZeroU16 {
 
 /// A packet that a stack wants to send.
 pub struct Sent<B> {
-    /// The packet.
+    /// The packet, once it is [`place`](Self::place)d.
     pub buf: B,
-    /// The NIC port that the stack names.
-    pub nic: u8,
-    /// The layer 4 checksum is left to the switch.
-    pub fill_checksum: bool,
+    /// What the stack says of it.
+    pub desc: Desc,
+    /// It is where the stack says.
+    pub in_bounds: bool,
+}
+
+impl<B: Buf> Sent<B> {
+    /// Has the buffer hold what the stack says it does, if that is within its bounds.
+    #[inline(always)]
+    pub fn place(&mut self) {
+        self.in_bounds = self.buf.set_frame(self.desc.offset, self.desc.len);
+    }
+}
+
+/// How much of a vport's `tx` ring its turn is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Turn {
+    /// Most packets.
+    pub packets: usize,
+    /// Others want to send too.
+    pub is_contended: bool,
 }
 
 /// Limits of a vport, per worker.
@@ -102,7 +146,14 @@ pub struct Limits {
 
 impl Vport {
     /// A vport that holds nothing yet. `generation` tells successive stacks of a slot apart.
-    pub fn new(slot: u16, generation: u8, peer: Peer, rings: SwitchSide, limits: Limits) -> Self {
+    pub fn new(
+        slot: u16,
+        generation: u8,
+        peer: Peer,
+        rings: SwitchSide,
+        limits: Limits,
+        meters: Arc<Meters>,
+    ) -> Self {
         let show_at = rings.rx.room() / SHARE_SHOWN;
         let mut vport = Self {
             rx: rings.rx,
@@ -119,6 +170,10 @@ impl Vport {
             tx: rings.tx,
             fill: rings.fill,
             fill_level: limits.fill_level,
+            meters,
+            metered_at: None,
+            allowance: 0,
+            is_interrupted: false,
             show_at,
             denied: None,
             questions: 0,
@@ -131,19 +186,30 @@ impl Vport {
     /// Recounts how many packets may be staged before the quota is used up, the ring is full as far as
     /// is known, or the stack is to be shown some. To be called whenever that may have become less.
     fn grant(&mut self) {
+        // Each packet of a limited vport is looked at by itself.
+        self.credit = if self.meters.rx.is_set() {
+            0
+        } else {
+            self.room()
+        };
+    }
+
+    /// How many packets may be staged, but for a limit.
+    fn room(&self) -> u32 {
         let quota = if self.shut {
             0
         } else {
             self.quota.saturating_sub(self.held)
         };
         let unshown = self.show_at.saturating_sub(self.rx.unpublished());
-        self.credit = quota.min(self.rx.room()).min(unshown);
+        quota.min(self.rx.room()).min(unshown)
     }
 
     /// Puts it out of service: nothing more is read from its rings or written to them.
     pub fn shut(&mut self) {
         self.shut = true;
         self.denied = Some(DropReason::VportShut);
+        self.is_interrupted = false;
         self.grant();
     }
 
@@ -162,15 +228,18 @@ impl Vport {
         io: &mut I,
         freed: &mut Bufs<I::Buf>,
     ) -> Result<(), Corrupt> {
-        let mut waiting = self.free.refresh()?;
-        while waiting > 0 {
+        // No more than it can have: garbage is no reason to keep the others waiting.
+        let mut left = self.free.refresh()?.min(self.held.max(LEAST_DRAINED));
+        while left > 0 {
             if freed.is_full() {
                 io.free(freed);
             }
-            for _ in 0..freed.remaining_capacity() {
+            let room = u32::try_from(freed.remaining_capacity()).unwrap_or(left);
+            for _ in 0..left.min(room) {
                 let Some(index) = self.free.take() else {
                     break;
                 };
+                left -= 1;
                 if let Some(buf) = io.take_back(index, self.owner) {
                     freed.push(buf);
                     self.held -= 1;
@@ -178,7 +247,6 @@ impl Vport {
                     self.counters.bad_entries += 1;
                 }
             }
-            waiting = self.free.waiting();
         }
         self.free.release();
         self.grant();
@@ -199,7 +267,7 @@ impl Vport {
         checksum: bool,
     ) -> Result<(), (I::Buf, Unstaged)> {
         if self.credit == 0
-            && let Err(why) = self.make_room(io, freed)
+            && let Err(why) = self.make_room(io, freed, buf.frame().len())
         {
             return Err((buf, why));
         }
@@ -221,17 +289,46 @@ impl Vport {
     /// Shows the stack what was staged if that is much, and looks again at what it has taken and given
     /// back if it must.
     #[cold]
-    fn make_room<I: Io>(&mut self, io: &mut I, freed: &mut Bufs<I::Buf>) -> Result<(), Unstaged> {
+    fn make_room<I: Io>(
+        &mut self,
+        io: &mut I,
+        freed: &mut Bufs<I::Buf>,
+        len: usize,
+    ) -> Result<(), Unstaged> {
         if let Some(reason) = self.denied {
             return Err(Unstaged::Full(reason));
         }
         if self.rx.unpublished() >= self.show_at {
             self.publish();
         }
-        self.grant();
-        if self.credit > 0 {
-            return Ok(());
+        let is_limited = self.meters.rx.is_set();
+        let now = if is_limited { self.now(io) } else { 0 };
+        if is_limited && !self.meters.rx.allows(now) {
+            self.denied = Some(DropReason::RateLimit);
+            return Err(Unstaged::Full(DropReason::RateLimit));
         }
+        if self.room() == 0 {
+            self.look_for_room(io, freed)?;
+        }
+        if is_limited {
+            self.meters.rx.charge(now, len);
+            self.credit = 1;
+        } else {
+            self.credit = self.room();
+        }
+        Ok(())
+    }
+
+    /// The time of this turn, in ns.
+    fn now<I: Io>(&mut self, io: &I) -> u64 {
+        *self.metered_at.get_or_insert_with(|| io.now_ns())
+    }
+
+    fn look_for_room<I: Io>(
+        &mut self,
+        io: &mut I,
+        freed: &mut Bufs<I::Buf>,
+    ) -> Result<(), Unstaged> {
         let looked = self.rx.refresh().and_then(|_| self.drain_free(io, freed));
         if looked.is_err() {
             return Err(Unstaged::Corrupt);
@@ -253,6 +350,7 @@ impl Vport {
         if !self.shut {
             self.denied = None;
         }
+        self.metered_at = None;
         self.publish();
         if let Peer::Host { waker, .. } = &self.peer {
             waker.wake();
@@ -280,7 +378,9 @@ impl Vport {
         self.counters.rx_bytes -= len as u64;
     }
 
-    /// Takes up to a burst of packets that the stack sends: their bounds checked and nothing else. True if more wait.
+    /// Takes what the stack may send in this turn, unchecked and not yet [`place`](Sent::place)d: the CPU
+    /// fetches it first. True if more waits; [`is_interrupted`](Self::is_interrupted) says whether the turn
+    /// is to go on. `sent` is to be empty.
     ///
     /// # Errors
     /// [`Corrupt`]: the vport is to be shut.
@@ -288,38 +388,57 @@ impl Vport {
         &mut self,
         io: &mut I,
         sent: &mut Bufs<Sent<I::Buf>>,
-        freed: &mut Bufs<I::Buf>,
+        turn: Turn,
     ) -> Result<bool, Corrupt> {
         self.tx.refresh()?;
-        if freed.is_full() {
-            io.free(freed);
-        }
-        while !sent.is_full() && !freed.is_full() {
+        let mut bytes = 0;
+        let mut allowance = match (turn.is_contended, self.is_interrupted) {
+            (false, _) => i32::MAX,
+            (true, false) => self.allowance.min(QUANTUM) + QUANTUM,
+            (true, true) => self.allowance,
+        };
+        let mut left = turn.packets;
+        let is_limited = self.meters.tx.is_set();
+        let now = if is_limited { io.now_ns() } else { 0 };
+        // What makes no sense takes as much of the turn as a frame.
+        while left > 0 {
+            if allowance <= 0 || is_limited && !self.meters.tx.allows(now) {
+                break;
+            }
             let Some(raw) = self.tx.take() else {
                 break;
             };
+            left -= 1;
+            allowance -= WIRE_OVERHEAD;
             let taken = Desc::unpack(raw)
                 .and_then(|desc| Some((desc, io.take_back(desc.index, self.owner)?)));
-            let Some((desc, mut buf)) = taken else {
+            let Some((desc, buf)) = taken else {
                 self.counters.bad_entries += 1;
                 continue;
             };
-            self.held -= 1;
-            self.counters.tx_packets += 1;
-            self.counters.tx_bytes += u64::from(desc.len);
-            if buf.set_frame(desc.offset, desc.len) {
-                sent.push(Sent {
-                    buf,
-                    nic: desc.port,
-                    fill_checksum: desc.checksum,
-                });
-            } else {
-                self.drop_sent(DropReason::TxBounds);
-                freed.push(buf);
+            bytes += u64::from(desc.len);
+            allowance -= i32::from(desc.len);
+            if is_limited {
+                self.meters.tx.charge(now, desc.len.into());
             }
+            sent.push(Sent {
+                buf,
+                desc,
+                in_bounds: false,
+            });
         }
+        // At most a burst.
+        #[allow(clippy::cast_possible_truncation)]
+        let taken = sent.len() as u32;
+        self.held -= taken;
+        self.counters.tx_packets += u64::from(taken);
+        self.counters.tx_bytes += bytes;
         self.tx.release();
-        Ok(self.tx.waiting() > 0)
+        let more = self.tx.waiting() > 0;
+        let goes_on = turn.is_contended && more;
+        self.allowance = if goes_on { allowance } else { 0 };
+        self.is_interrupted = goes_on && allowance > 0 && left == 0 && turn.packets < BURST;
+        Ok(more)
     }
 
     /// Takes back freed buffers and keeps empty ones ready, after the stack rang. False if the pool
@@ -347,6 +466,24 @@ impl Vport {
         self.fill.publish();
         self.grant();
         Ok(found)
+    }
+
+    /// Whether its turn to send has been cut short, and goes on when there is room.
+    pub const fn is_interrupted(&self) -> bool {
+        self.is_interrupted
+    }
+
+    /// Packets in the rings: that the other end has not read, and that it has sent and were not taken.
+    ///
+    /// # Errors
+    /// [`Corrupt`]: it is to be shut, or is.
+    pub fn waiting(&mut self) -> Result<(u32, u32), Corrupt> {
+        if self.shut {
+            return Err(Corrupt);
+        }
+        self.rx.refresh()?;
+        self.tx.refresh()?;
+        Ok((self.rx.used(), self.tx.waiting()))
     }
 
     /// Counts a packet of this vport's that is not passed on.

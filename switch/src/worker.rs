@@ -48,6 +48,10 @@ impl<I: Io> Worker<I> {
         sharpen_sleeps();
         while self.step() {}
         self.publish();
+        for nic in 0..self.nics.len() {
+            self.flush(nic);
+            self.give_up(nic);
+        }
         self.stages.report();
         self.io
     }
@@ -75,7 +79,7 @@ impl<I: Io> Worker<I> {
             return false;
         };
         let mut worked = false;
-        for nic in 0..self.nics.len() {
+        for nic in 0..self.receiving {
             worked |= self.receive(nic, &mut hand);
         }
         worked |= self.serve_vports(&mut hand);
@@ -83,6 +87,7 @@ impl<I: Io> Worker<I> {
         self.stages.lap(Stage::Serve);
         for nic in 0..self.nics.len() {
             self.flush(nic);
+            worked |= !self.nics[nic].tx.is_empty();
         }
         self.stages.lap(Stage::Flush);
         if !worked || self.rounds.is_multiple_of(SWEEP_ROUNDS) {

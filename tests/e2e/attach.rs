@@ -86,6 +86,8 @@ fn there_are_as_many_vports_as_asked_for() {
         .probe("one-too-many", &["attach", "--in-process"])
         .wait();
     assert!(!ended.status.success(), "{ended:?}");
+    let why = "all 3 vports are taken: see --max-vports";
+    assert!(ended.stderr.contains(why), "{ended:?}");
     for probe in probes {
         probe.kill();
     }

@@ -18,7 +18,7 @@ fn socket() -> OwnedFd {
     socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None).unwrap()
 }
 
-fn dial(path: &Path) -> OwnedFd {
+pub fn dial(path: &Path) -> OwnedFd {
     let socket = socket();
     connect(&socket, &SocketAddrUnix::new(path).unwrap()).unwrap();
     socket

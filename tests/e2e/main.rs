@@ -1,14 +1,17 @@
 //! A real primary, real stacks and a kernel client, each side in a network namespace of its own.
 //!
 //! Needs root, hugepages and the workspace's programs next to the primary's (or in
-//! `$MULTISTACK_BIN`): `make test` sees to all of it. The tests take turns, whatever
+//! `$MULTISTACK_BIN`), and for `kill_points` one more: `make test` sees to all of it. The tests take turns, whatever
 //! `--test-threads` says. `MULTISTACK_LONG=1` makes some of them take minutes.
 //!
 //! Read in this order: `testbed` (what each test stands on), `process`, `netns`, then the tests; for
-//! those of single frames `raw`, `scene`, `frames` before.
+//! those of single frames `raw`, `scene`, `frames` before, for `torture`, `kill_points` and `soak`
+//! `observer`, `beat`, `victim`, `actors`.
 
+mod actors;
 mod attach;
 mod authority;
+mod beat;
 mod claims;
 mod control;
 mod death;
@@ -18,18 +21,30 @@ mod frames;
 mod groups;
 mod handover;
 mod host_path;
+mod hostile;
 mod icmp;
 mod ingress;
+mod kill_points;
 mod local;
 mod malformed;
+mod misbehaviour;
 mod net_tools;
 mod netns;
+mod observer;
 mod path_mtu;
 mod process;
+mod random;
 mod raw;
+mod reconnect;
+mod reload;
+mod resources;
 mod scene;
 mod serving;
 mod shutdown;
+mod soak;
 mod spoofing;
 mod startup;
 mod testbed;
+mod torture;
+mod users;
+mod victim;

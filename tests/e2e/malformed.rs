@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use wire::emit::Eth;
 use wire::{MacAddr, Malformed, NdKind};
 
 use crate::frames::{
@@ -13,7 +14,7 @@ use crate::scene::{Outcome, Scene};
 use crate::testbed::{CLIENT_V4, CLIENT_V6, HOST_V4, HOST_V6};
 
 /// A rule, and a frame that breaks it and no other.
-type Case = (Malformed, Vec<u8>);
+pub type Case = (Malformed, Vec<u8>);
 
 /// What the frames are made of: each would be a stack's or the host's if nothing were wrong.
 struct Right {
@@ -23,8 +24,7 @@ struct Right {
     arp: Vec<u8>,
 }
 
-fn right(scene: &Scene) -> Right {
-    let eth = scene.inward;
+fn right(eth: Eth) -> Right {
     let (from4, to4) = (format!("{CLIENT_V4}:1000"), format!("{HOST_V4}:5000"));
     let (from6, to6) = (format!("[{CLIENT_V6}]:1000"), format!("[{HOST_V6}]:5000"));
     Right {
@@ -145,15 +145,17 @@ fn loopback() -> [u8; 16] {
     std::net::Ipv6Addr::LOCALHOST.octets()
 }
 
-fn layer4(scene: &Scene, right: &Right) -> Vec<Case> {
-    let eth = scene.inward;
+fn layer4(eth: Eth, right: &Right) -> Vec<Case> {
     let short = |frame: &[u8], by: usize| {
         refitted(frame, |f| {
             f.truncate(f.len() - by);
             set_length(f, L3 + 2, L3, 0);
         })
     };
-    let to_group = scene.inward_to("01:00:5e:01:01:01");
+    let to_group = Eth {
+        dst: MacAddr([1, 0, 0x5e, 1, 1, 1]),
+        src: eth.src,
+    };
     let (from, zero) = (format!("{CLIENT_V4}:1000"), format!("{HOST_V4}:0"));
     let echo = icmp(eth, (CLIENT_V4, HOST_V4), 8, 0, b"");
     let ends = (CLIENT_V6, HOST_V6);
@@ -194,6 +196,16 @@ fn layer4(scene: &Scene, right: &Right) -> Vec<Case> {
     ]
 }
 
+/// A frame for each rule that one can break on the way from `eth.src` to `eth.dst`, and for some rules two.
+pub fn cases(eth: Eth) -> Vec<Case> {
+    let right = right(eth);
+    let mut cases = ethernet(&right);
+    cases.extend(ipv4(&right));
+    cases.extend(ipv6(&right));
+    cases.extend(layer4(eth, &right));
+    cases
+}
+
 #[test]
 fn every_rule_that_a_frame_can_break() {
     let claims = [
@@ -204,7 +216,7 @@ fn every_rule_that_a_frame_can_break() {
     ];
     let claims: Vec<_> = claims.iter().map(String::as_str).collect();
     let mut scene = Scene::start(&[&claims]);
-    let right = right(&scene);
+    let right = right(scene.inward);
     // They are right before they are bent.
     for frame in [&right.udp4, &right.udp6, &right.tcp4] {
         let frames = [frame.clone()];
@@ -215,10 +227,7 @@ fn every_rule_that_a_frame_can_break() {
     let to_host = Outcome::none(&scene).for_host("neighbour", &frames);
     assert_eq!(scene.receive(&frames), to_host);
 
-    let mut cases = ethernet(&right);
-    cases.extend(ipv4(&right));
-    cases.extend(ipv6(&right));
-    cases.extend(layer4(&scene, &right));
+    let cases = cases(scene.inward);
     for (rule, frame) in &cases {
         let name = rule.name();
         let dropped = Outcome::none(&scene).dropped(name, 1);

@@ -1,5 +1,6 @@
 """Frames in and out of a netdev, as they are: each line of stdin is sent, each frame that comes in
-is printed, in hexadecimal digits. The kernel takes the outer VLAN tag off; it is put back."""
+is printed, in hexadecimal digits. The kernel takes the outer VLAN tag off; it is put back. With a second
+argument, nothing is looked at or printed."""
 
 import socket
 import struct
@@ -14,7 +15,7 @@ ETH_P_ALL = 3
 sock = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)
 sock.setsockopt(SOL_PACKET, PACKET_AUXDATA, 1)
 sock.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, 1 << 24)
-sock.bind((sys.argv[1], ETH_P_ALL))
+sock.bind((sys.argv[1], 0 if sys.argv[2:] else ETH_P_ALL))
 print("ready", flush=True)
 
 

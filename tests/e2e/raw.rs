@@ -32,8 +32,19 @@ pub struct Packets {
 
 impl Packets {
     pub fn open(netns: &Netns, netdev: &str) -> Self {
+        Self::start(netns, netdev, &[])
+    }
+
+    /// Sees nothing: where there is much to see.
+    pub fn blind(netns: &Netns, netdev: &str) -> Self {
+        Self::start(netns, netdev, &["blind"])
+    }
+
+    fn start(netns: &Netns, netdev: &str, more: &[&str]) -> Self {
         let mut command = netns.command("python3");
-        command.args(["-c", include_str!("packets.py"), netdev]);
+        command
+            .args(["-c", include_str!("packets.py"), netdev])
+            .args(more);
         let mut process = Process::spawn(netdev, &mut command);
         process.expect("ready");
         let at = "ready\n".len();

@@ -10,7 +10,7 @@ use crate::process::Process;
 use crate::testbed::{HOST_V4, HOST_V6, Testbed, is_long};
 
 /// The kernel's count of UDP datagrams that it saw, over IPv4 or IPv6, whoever they were for.
-fn kernel_datagrams(host: &Netns) -> u64 {
+pub fn kernel_datagrams(host: &Netns) -> u64 {
     host.enter(|| {
         let v4 = fs::read_to_string("/proc/thread-self/net/snmp").unwrap();
         let mut rows = v4.lines().filter_map(|line| line.strip_prefix("Udp: "));
@@ -65,7 +65,16 @@ fn what_a_stack_gives_up_is_the_kernels_again() {
     bed.finish();
 }
 
-fn serve_http(bed: &Testbed) -> Process {
+/// The http stack, on port 80 of the host's addresses, and with these options.
+#[track_caller]
+pub fn serve_http(bed: &Testbed, options: &[&str]) -> Process {
+    let mut http = start_http(bed, options);
+    http.expect("serving");
+    http
+}
+
+/// The same, without waiting for it.
+pub fn start_http(bed: &Testbed, options: &[&str]) -> Process {
     let root = bed.dir.join("www");
     fs::create_dir(&root).unwrap();
     fs::write(root.join("index.html"), "a page\n").unwrap();
@@ -75,15 +84,13 @@ fn serve_http(bed: &Testbed) -> Process {
     let args = [
         "--socket", socket, "--addr", &v4, "--addr", &v6, "--root", root,
     ];
-    let mut http = bed.stack("stack-http", &args);
-    http.expect("serving");
-    http
+    bed.stack("stack-http", &[&args, options].concat())
 }
 
 #[test]
 fn the_http_stack_serves_curl() {
     let bed = Testbed::start();
-    let http = serve_http(&bed);
+    let http = serve_http(&bed, &[]);
     for host in [HOST_V4, "[fd77::1]"] {
         let url = format!("http://{host}/");
         assert_eq!(curl(&bed.client, &[&url]), "a page\n");
@@ -109,7 +116,7 @@ fn the_http_stack_serves_curl() {
 #[test]
 fn a_download_of_100_mb_arrives_unharmed() {
     let bed = Testbed::start();
-    let http = serve_http(&bed);
+    let http = serve_http(&bed, &[]);
     let (source, copy) = (bed.dir.join("www/100M"), bed.dir.join("copy"));
     let mut file = fs::File::create(&source).unwrap();
     let mut word = 0x9e37_79b9_7f4a_7c15u64;
@@ -136,7 +143,7 @@ fn a_download_of_100_mb_arrives_unharmed() {
 #[test]
 fn wrk_with_64_connections_sees_no_error() {
     let bed = Testbed::start();
-    let http = serve_http(&bed);
+    let http = serve_http(&bed, &[]);
     let pings = Pings::start(&bed.client, HOST_V4);
     let seconds = if is_long() { 60 } else { 4 };
     let requests = wrk(&bed.client, &format!("http://{HOST_V4}/"), seconds);

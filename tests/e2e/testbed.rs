@@ -134,7 +134,14 @@ impl Testbed {
 
     /// The primary's command line, as in `multistack <eal> -- <app>`.
     pub fn switch_command(&self, eal: &[String], app: &[&str]) -> Command {
-        let mut command = self.host.command(program("multistack"));
+        self.switch_command_under(&[], eal, app)
+    }
+
+    /// The same, by way of a program that executes the rest of its arguments.
+    pub fn switch_command_under(&self, wrapper: &[&str], eal: &[String], app: &[&str]) -> Command {
+        // Executes it, too.
+        let mut command = self.host.command("env");
+        command.args(wrapper).arg(program("multistack"));
         command.args(eal).arg("--").args(app);
         command
     }
@@ -142,11 +149,17 @@ impl Testbed {
     /// Starts the primary with the usual addresses and waits until it serves.
     #[track_caller]
     pub fn start_switch(&mut self, app_args: &[&str]) {
+        self.start_switch_under(&[], app_args);
+    }
+
+    /// The same, by way of a program that executes the rest of its arguments.
+    #[track_caller]
+    pub fn start_switch_under(&mut self, wrapper: &[&str], app_args: &[&str]) {
         let (v4, v6) = (format!("{HOST_V4}/24"), format!("{HOST_V6}/64"));
         let socket = self.socket.to_str().expect("UTF-8");
         let mut app = vec!["--socket", socket, "--host-addr", &v4, "--host-addr", &v6];
         app.extend(app_args);
-        let mut command = self.switch_command(&self.eal_args(), &app);
+        let mut command = self.switch_command_under(wrapper, &self.eal_args(), &app);
         let switch = self
             .switch
             .insert(Process::spawn("multistack", &mut command));
@@ -162,6 +175,12 @@ impl Testbed {
     #[track_caller]
     pub fn switch(&mut self) -> &mut Process {
         self.switch.as_mut().expect("the primary was started")
+    }
+
+    /// What the primary has logged.
+    #[track_caller]
+    pub fn log(&self) -> String {
+        self.switch.as_ref().expect("the primary runs").stderr()
     }
 
     /// Hands the primary over to the test.

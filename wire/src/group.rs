@@ -20,8 +20,10 @@ const LONGEST: u64 = u16::MAX as u64;
 /// The sign of a difference: set if it is negative.
 const SIGN: u64 = 1 << 63;
 
-/// From byte 0 on: destination MAC, and the bit of the source MAC that says that it is a group's.
-const MACS_MASK: u64 = 0x0001_ffff_ffff_ffff;
+/// The port's MAC, and the bit of the other that says that it is a group's.
+const MACS_MASK: u64 = 1 << 48 | MAC;
+/// The low bytes of a word.
+const MAC: u64 = 0xffff_ffff_ffff;
 /// From byte 12 on: `EtherType`; version and IHL. What must be as in [`TYPE`].
 const TYPE_MASK: u64 = 0x00ff_ffff;
 /// IPv4; version 4, five words of header.
@@ -50,11 +52,24 @@ impl From<TupleV4> for TupleWords {
     }
 }
 
+impl TupleWords {
+    /// The tuple of the way back.
+    #[inline(always)]
+    #[must_use]
+    pub const fn reversed(self) -> Self {
+        let (both, proto) = (self.ports >> 32, self.ports & 0xffff_ffff);
+        Self {
+            addresses: self.addresses.rotate_left(32),
+            ports: (both & 0xffff) << 48 | both >> 16 << 32 | proto,
+        }
+    }
+}
+
 /// What decides, of one frame to a lane; words as a little-endian machine reads them. To be used for many
 /// groups step by step, so that what one step writes the next one need not wait for.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct GroupV4 {
-    /// Bytes 0 to 7: destination MAC, the first two of the source MAC.
+    /// The MAC that must be the port's; above it, the first byte of the one that must not be a group's.
     macs: [u64; LANES],
     /// Bytes 12 to 19: `EtherType`, version and IHL, TOS, total length, identification.
     start: [u64; LANES],
@@ -75,19 +90,41 @@ pub struct GroupV4 {
 }
 
 impl GroupV4 {
-    /// Has `lane` stand for a frame. A short one, of less than [`SHORTEST_IN_GROUP`] bytes, counts as none
-    /// of the common shape.
+    /// Has `lane` stand for a frame that was received: its destination is to be the port's MAC. A short
+    /// one, of less than [`SHORTEST_IN_GROUP`] bytes, counts as none of the common shape.
     ///
     /// # Panics
     /// If there is no such lane.
     #[inline(always)]
     pub fn load(&mut self, lane: usize, frame: &[u8]) {
+        self.load_with(lane, frame, |head| word(head, 0));
+    }
+
+    /// As [`load`](Self::load), for a frame that is to be sent: its source is to be the port's MAC, and its
+    /// destination no group's.
+    ///
+    /// # Panics
+    /// If there is no such lane.
+    #[inline(always)]
+    pub fn load_sent(&mut self, lane: usize, frame: &[u8]) {
+        self.load_with(lane, frame, |head| {
+            word(head, 6) & MAC | u64::from(head[0]) << 48
+        });
+    }
+
+    #[inline(always)]
+    fn load_with(
+        &mut self,
+        lane: usize,
+        frame: &[u8],
+        macs: impl FnOnce(&[u8; SHORTEST_IN_GROUP]) -> u64,
+    ) {
         let Some(head) = frame.first_chunk::<SHORTEST_IN_GROUP>() else {
             // No EtherType.
             self.start[lane] = 0;
             return;
         };
-        self.macs[lane] = word(head, 0);
+        self.macs[lane] = macs(head);
         self.start[lane] = word(head, 12);
         self.middle[lane] = word(head, 20);
         self.ends[lane] = word(head, 28);
@@ -95,7 +132,7 @@ impl GroupV4 {
         self.lengths[lane] = u64::from(head[46]) | (frame.len() as u64) << 8;
     }
 
-    /// Judges all lanes: which frames are to `mac`, and of the common shape.
+    /// Judges all lanes: which frames are to `mac`, the port's, or from it, and of the common shape.
     #[inline(always)]
     pub fn judge(&mut self, mac: MacAddr) {
         let mut bytes = [0; 8];
@@ -206,6 +243,26 @@ const fn wrong_sum(start: u64, middle: u64, ends: u64) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_reversed_tuple_is_that_of_the_way_back() {
+        let tuple = TupleV4 {
+            src: 0x0102_0304,
+            dst: 0x0506_0708,
+            src_port: 0x090a,
+            dst_port: 0x0b0c,
+            proto: 17,
+        };
+        let back = TupleV4 {
+            src: tuple.dst,
+            dst: tuple.src,
+            src_port: tuple.dst_port,
+            dst_port: tuple.src_port,
+            proto: 17,
+        };
+        let (tuple, back) = (TupleWords::from(tuple), TupleWords::from(back));
+        assert_eq!(tuple.reversed(), back);
+    }
 
     #[test]
     fn a_zero_is_told_from_all_else() {

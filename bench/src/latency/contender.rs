@@ -17,7 +17,7 @@ use crate::testpmd::Testpmd;
 use crate::times;
 
 /// Enough buffers to send from; else as for throughput.
-const TUNING: &str = "--poll --fill 192 --txd 64";
+pub(super) const TUNING: &str = "--poll --fill 192 --txd 64";
 
 /// Who carries the packets.
 #[derive(Clone)]
@@ -61,6 +61,8 @@ impl RoundTrip {
             through,
             interval_ns: self.load.map(|load| interval(load).clamp(10.0, 1e9) as u64),
             millis: u64::try_from(time.as_millis()).unwrap_or(u64::MAX),
+            echoes: 1,
+            flood: None,
         }
     }
 
@@ -95,7 +97,7 @@ impl RoundTrip {
 }
 
 /// Starts the process that sends and receives, and waits for its report.
-fn generate(lab: &Lab, plan: &Plan) -> Result<(Report, Process), Error> {
+pub(super) fn generate(lab: &Lab, plan: &Plan) -> Result<(Report, Process), Error> {
     let program: PathBuf = std::env::current_exe()?;
     let plan = serde_json::to_string(plan)?;
     let mut process = Process::start(lab, "roundtrip", Path::new(&program), &["roundtrip", &plan])?;

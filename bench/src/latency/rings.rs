@@ -1,4 +1,5 @@
-//! Through the switch: two vports of one process, of which one sends and the other echoes.
+//! Through the switch: vports of one process, of which one sends and the others echo in turns; and one more
+//! that floods.
 
 use std::path::Path as FilePath;
 
@@ -6,27 +7,44 @@ use port_api::{Burst, Protocol, Vport};
 use wire::MacAddr;
 use wire::emit::Eth;
 
-use super::{Path, to_itself};
+use super::flooder::Flooder;
+use super::{Path, Plan, to_itself};
 use crate::stacks::{Moved, Stack};
 use crate::{Error, echo, traffic};
 
-/// The two vports.
+/// The vports.
 pub struct Rings {
     sender: Stack,
-    echo: Stack,
+    echoes: Vec<Stack>,
+    next: usize,
+    flooder: Option<Flooder>,
     burst: Burst,
     mac: MacAddr,
 }
 
+/// Where a packet's destination port is.
+const PORT: usize = 36;
+
 impl Rings {
-    /// Attaches both, with a port of the host's address each.
-    pub fn attach(socket: &FilePath) -> Result<Self, Error> {
-        let (sender, echo) = (stack(socket, 0)?, stack(socket, 1)?);
+    /// Attaches all, with a port of the host's address each.
+    pub fn attach(socket: &FilePath, plan: &Plan) -> Result<Self, Error> {
+        let sender = stack(socket, 0)?;
+        let echoes = (1..=plan.echoes).map(|number| stack(socket, number));
+        let echoes = echoes.collect::<Result<_, _>>()?;
         let port = sender.vport.ports().first().ok_or("no NIC port")?;
         let mac = port.mac.parse().map_err(|_| "no MAC address")?;
+        let flooder = match plan.flood {
+            Some(flood) => {
+                let number = plan.echoes + 1;
+                Some(Flooder::new(stack(socket, number)?, number, flood, mac)?)
+            }
+            None => None,
+        };
         Ok(Self {
             sender,
-            echo,
+            echoes,
+            next: 0,
+            flooder,
             burst: Burst::new(),
             mac,
         })
@@ -54,6 +72,13 @@ impl Path for Rings {
         let fits = packet.set_len(frame.len());
         if fits {
             packet.data_mut().copy_from_slice(frame);
+            self.next = if self.next + 1 < self.echoes.len() {
+                self.next + 1
+            } else {
+                0
+            };
+            let port = traffic::claim_of(u16::try_from(1 + self.next).unwrap_or(1)).port();
+            packet.data_mut()[PORT..PORT + 2].copy_from_slice(&port.to_be_bytes());
         }
         self.sender.answers.push(packet);
         fits
@@ -61,7 +86,12 @@ impl Path for Rings {
 
     fn turn(&mut self) {
         self.sender.vport.tx_burst(&mut self.sender.answers);
-        echo::serve(&mut self.echo, &mut self.burst);
+        for stack in &mut self.echoes {
+            echo::serve(stack);
+        }
+        if let Some(flooder) = &mut self.flooder {
+            flooder.flood();
+        }
     }
 
     fn receive(&mut self, each: &mut dyn FnMut(&[u8])) {

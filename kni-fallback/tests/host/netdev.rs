@@ -23,7 +23,7 @@ fn is_as_configured_and_vanishes() {
     in_netns(|| {
         let mut config = config("msh0", &["192.0.2.1/24", "fd77::1/64"]);
         config.mtu = 1400;
-        let host = HostPath::create(&config).unwrap();
+        let mut host = HostPath::create(&config).unwrap();
         assert_eq!(host.netdev(), "msh0");
         let link = ip("-o link show dev msh0");
         assert!(link.contains("mtu 1400"), "{link}");

@@ -8,8 +8,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread::{self, JoinHandle};
 
 use port_api::protocol::{
-    ClaimRow, Greeting, PAGE, PoolStats, PortRow, PortStats, Reply, Request, StackRow, Stats,
-    Traced, VERSION, VportStats, WorkerStats,
+    ClaimRow, Greeting, Limit, PAGE, PoolStats, PortRow, PortStats, Reply, Request, StackRow,
+    Stats, Traced, VERSION, VportStats, WorkerStats,
 };
 use port_api::{ClaimSpec, Connection, Error, Protocol};
 use rustix::event::{PollFd, PollFlags, poll};
@@ -125,6 +125,7 @@ fn answer(request: &Request, readings: &mut u64) -> Reply {
             file_prefix: "test".to_owned(),
             pid: std::process::id(),
         }),
+        Request::Reload => Reply::Done,
         Request::Ports => Reply::Ports {
             ports: vec![port()],
         },
@@ -191,6 +192,8 @@ fn stack(slot: u16) -> StackRow {
         claims: 2,
         held: 128,
         quota: 1024,
+        rx_limit: Limit::NONE,
+        tx_limit: "1Mpps,2Gbps".parse().unwrap(),
     }
 }
 

@@ -8,6 +8,7 @@ use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use fake::FakeSwitch;
+use port_api::protocol::Reply;
 
 fn msctl() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_msctl"));
@@ -51,6 +52,23 @@ ID  NAME         DRIVER      MAC                 MTU  LINK  MBIT/S  RX-QUEUES  N
 }
 
 #[test]
+fn reload_says_nothing_if_all_went_well_and_else_why() {
+    let switch = FakeSwitch::start();
+    assert_eq!(stdout(&ask(&switch, &["reload"])), "");
+    let why = "--policy /etc/p.toml: line 3: 99999 is not a port";
+    let switch = FakeSwitch::with(|reply| {
+        if *reply == Reply::Done {
+            *reply = Reply::Refused {
+                errno: 22,
+                message: "--policy /etc/p.toml: line 3: 99999 is not a port".to_owned(),
+            };
+        }
+    });
+    let output = ask(&switch, &["reload"]);
+    assert!(failure(&output).contains(why), "{output:?}");
+}
+
+#[test]
 fn stacks_of_all_pages() {
     let switch = FakeSwitch::start();
     let output = ask(&switch, &["stacks"]);
@@ -59,15 +77,15 @@ fn stacks_of_all_pages() {
     assert_eq!(lines.len(), 1 + fake::STACKS);
     assert_eq!(
         lines[0],
-        "VPORT  NAME      PID  UID    AGE  CLAIMS  HELD  QUOTA"
+        "VPORT  NAME      PID  UID    AGE  CLAIMS  HELD  QUOTA  RX-LIMIT  TX-LIMIT"
     );
     assert_eq!(
         lines[1],
-        "    1  stack1   1001    0  01:05       2   128   1024"
+        "    1  stack1   1001    0  01:05       2   128   1024  none      1Mpps,2Gbps"
     );
     assert_eq!(
         lines[70],
-        "   70  stack70  1070    0  01:05       2   128   1024"
+        "   70  stack70  1070    0  01:05       2   128   1024  none      1Mpps,2Gbps"
     );
 }
 

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
-use super::ClaimSpec;
+use super::{ClaimSpec, Limit};
 
 /// A NIC port.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -60,6 +60,10 @@ pub struct StackRow {
     pub held: u32,
     /// Buffers it may hold, over all workers.
     pub quota: u32,
+    /// What it may receive per second.
+    pub rx_limit: Limit,
+    /// What it may send per second.
+    pub tx_limit: Limit,
 }
 
 /// A claim.
@@ -126,7 +130,10 @@ pub struct PortStats {
     pub tx_packets: u64,
     /// Their bytes, without FCS.
     pub tx_bytes: u64,
-    /// Passed, but the NIC's TX queue had no room.
+    /// Passed, and waiting for the NIC's TX queue to have room now.
+    #[serde(default)]
+    pub tx_waiting: u64,
+    /// Passed, but the NIC's TX queue had no room for too long.
     pub tx_full: u64,
     /// Given to the host, but its netdev was down or full; part of `to_host`.
     #[serde(default)]
@@ -151,7 +158,8 @@ impl PortStats {
     }
 }
 
-/// A vport's packets. `tx_packets = tx_wire + tx_local + tx_full + sum(tx_dropped)` at any moment.
+/// A vport's packets. `tx_packets = tx_wire + tx_local + tx_waiting + tx_full + sum(tx_dropped)` at any
+/// moment.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct VportStats {
     /// The vport.
@@ -175,7 +183,10 @@ pub struct VportStats {
     /// Passed on to another vport.
     #[serde(default)]
     pub tx_local: u64,
-    /// Passed on to a NIC, which had no room.
+    /// Passed on, and waiting for a NIC to have room now.
+    #[serde(default)]
+    pub tx_waiting: u64,
+    /// Passed on to a NIC, which had no room for too long.
     pub tx_full: u64,
     /// Refused, or dropped on the way to another vport.
     pub tx_dropped: ByReason,
@@ -192,6 +203,7 @@ impl VportStats {
         i128::from(self.tx_packets)
             - i128::from(self.tx_wire)
             - i128::from(self.tx_local)
+            - i128::from(self.tx_waiting)
             - i128::from(self.tx_full)
             - i128::from(dropped)
     }

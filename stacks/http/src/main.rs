@@ -1,6 +1,7 @@
 //! `stack-http`: serves the files of a directory from a vport.
 
 use std::error::Error;
+use std::io::{Write, stderr, stdout};
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -10,7 +11,7 @@ use std::time;
 
 use clap::Parser;
 use port_api::protocol::PortRow;
-use port_api::{Claim, ClaimSpec, Protocol, Vport};
+use port_api::{Claim, ClaimSpec, Protocol, Vport, await_primary, exec_again};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use smoltcp::time::Instant;
 use smoltcp::wire::{EthernetAddress, IpCidr};
@@ -42,19 +43,42 @@ struct Args {
     /// Name of this stack, as in `msctl stacks`
     #[arg(long, default_value = "http")]
     name: String,
+    /// Wait for the switch at the start, and begin anew with the next one when it ends or dies
+    #[arg(long)]
+    reconnect: bool,
 }
 
 fn main() -> ExitCode {
-    match run(&Args::parse()) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("http: {error}");
-            ExitCode::FAILURE
-        }
+    let args = Args::parse();
+    let Err(mut error) = run(&args) else {
+        return ExitCode::SUCCESS;
+    };
+    if args.reconnect && is_primary_gone(error.as_ref()) {
+        say(
+            stderr(),
+            &format!("http: {error}: waiting for the next one"),
+        );
+        let Err(failed) = exec_again();
+        error = failed.into();
     }
+    say(stderr(), &format!("http: {error}"));
+    ExitCode::FAILURE
+}
+
+/// Unlike with `println!`, a full disk is no reason to end.
+fn say(mut to: impl Write, what: &str) {
+    let _ = writeln!(to, "{what}");
+}
+
+fn is_primary_gone(error: &(dyn Error + 'static)) -> bool {
+    let error = error.downcast_ref::<port_api::Error>();
+    error.is_some_and(port_api::Error::is_primary_gone)
 }
 
 fn run(args: &Args) -> Result<(), Box<dyn Error>> {
+    if args.reconnect {
+        await_primary(&args.socket)?;
+    }
     let root = Root::open(&args.root).map_err(|e| format!("{}: {e}", args.root.display()))?;
     let end = Arc::new(AtomicBool::new(false));
     for signal in [SIGTERM, SIGINT] {
@@ -79,7 +103,7 @@ fn run(args: &Args) -> Result<(), Box<dyn Error>> {
     let serving = serving(&claims, args, &vport);
     let mut device = RingDevice::new(vport, mtu);
     let mut server = Server::new(&config, root, seed()?, &mut device, now())?;
-    println!("{serving}");
+    say(stdout(), &serving);
 
     while !end.load(Ordering::Relaxed) {
         let worked = server.round(&mut device, now());
@@ -88,12 +112,15 @@ fn run(args: &Args) -> Result<(), Box<dyn Error>> {
             server.renew(seed()?, &mut device, now())?;
         }
         if !device.port_mut().idle(worked) {
-            return Err("the switch has ended or shut this vport".into());
+            return Err(device.port_mut().why_over().into());
         }
     }
     server.shut_down(&mut device, now());
-    device.into_port().detach()?;
-    Ok(())
+    match device.into_port().detach() {
+        // It was asked to end as well, perhaps.
+        Err(error) if error.is_primary_gone() => Ok(()),
+        result => Ok(result?),
+    }
 }
 
 fn config(args: &Args, port: &PortRow, claims: &[Claim]) -> Result<Config, Box<dyn Error>> {

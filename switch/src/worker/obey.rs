@@ -1,7 +1,7 @@
 //! What a worker does at the control thread's command, between two rounds.
 
 use super::Worker;
-use crate::command::{Answer, Command};
+use crate::command::{Answer, Command, Waiting};
 use crate::counters::Snapshot;
 use crate::io::Io;
 use crate::verdict::DropReason;
@@ -31,6 +31,7 @@ impl<I: Io> Worker<I> {
             Command::Remove { slot, reclaim } => {
                 // The next stack of this slot is to find nothing of this one's waiting to be shown.
                 self.publish();
+                self.disown_sent(slot);
                 self.forget_fragments(slot);
                 let answer = Answer::Removed(self.vports[usize::from(slot)].take());
                 if reclaim {
@@ -67,6 +68,11 @@ impl<I: Io> Worker<I> {
                 self.count(&mut snapshot);
                 Answer::Counted(snapshot)
             }
+            Command::Drain => {
+                self.receiving = 0;
+                self.publish();
+                Answer::Waiting(self.waiting_in_rings())
+            }
             Command::Stop => return,
         };
         self.answer(answer);
@@ -99,6 +105,24 @@ impl<I: Io> Worker<I> {
         }
     }
 
+    fn waiting_in_rings(&mut self) -> Waiting {
+        let mut waiting = Waiting::default();
+        for vport in self.vports.iter_mut().flatten() {
+            // One that is shut gets nothing any more, whatever its rings say.
+            let Ok((unread, sent)) = vport.waiting() else {
+                continue;
+            };
+            let side = if vport.peer.is_stack() {
+                &mut waiting.stacks
+            } else {
+                &mut waiting.hosts
+            };
+            *side += u64::from(unread);
+            waiting.sent += u64::from(sent);
+        }
+        waiting
+    }
+
     fn count(&self, snapshot: &mut Snapshot) {
         snapshot.rounds = self.rounds;
         snapshot.busy_rounds = self.busy_rounds;
@@ -107,12 +131,16 @@ impl<I: Io> Worker<I> {
             let unfit = self.io.unfit(at);
             counters.rx_packets += unfit;
             counters.waiting = self.waiting.count(at) as u64;
+            counters.tx_waiting = state.tx.len() as u64;
             counters.dropped.0[DropReason::Unfit.index()] += unfit;
             snapshot.nics.push(counters);
         }
-        let vports = self.vports.iter().flatten();
-        snapshot
-            .vports
-            .extend(vports.map(|v| (v.slot, v.counters, v.held)));
+        for vport in self.vports.iter().flatten() {
+            let mut counters = vport.counters;
+            let waiting = self.nics.iter().flat_map(|nic| &nic.tx_from);
+            let waiting = waiting.filter(|(from, _)| *from == vport.slot);
+            counters.tx_waiting = waiting.count() as u64;
+            snapshot.vports.push((vport.slot, counters, vport.held));
+        }
     }
 }

@@ -32,30 +32,35 @@ pub(super) struct NicState<B> {
     pub(super) tx: Bufs<B>,
     /// Of each packet in `tx`: the vport that it is from, and its length.
     pub(super) tx_from: ArrayVec<(u16, u16), BURST>,
+    /// Since when it has had no room and taken nothing, in ms.
+    pub(super) stalled_since: Option<u64>,
 }
 
 /// The packets of a burst.
 pub(super) struct Hand<B> {
     /// Received.
     pub(super) burst: Bufs<B>,
-    /// Of each packet in `burst`: what decides whether it is of the common shape.
+    /// To be sent.
+    pub(super) sent: Bufs<Sent<B>>,
+    /// Of each packet in the one or the other: what decides whether it is of the common shape.
     pub(super) groups: [GroupV4; BURST / LANES],
-    /// Of each packet in `burst`: where to look it up.
+    /// Of each packet: where to look it up.
     pub(super) homes: [Home; BURST],
     /// Of each packet in `burst`: what the short cut says.
     pub(super) quick: [Quick; BURST],
-    /// To be sent.
-    pub(super) sent: Bufs<Sent<B>>,
+    /// Of each packet in `sent`: whether the short cut lets it go out to the wire.
+    pub(super) permitted: [bool; BURST],
 }
 
 impl<B> Default for Hand<B> {
     fn default() -> Self {
         Self {
             burst: Bufs::new(),
+            sent: Bufs::new(),
             groups: Default::default(),
             homes: [Home::default(); BURST],
             quick: [Quick::Uncommon; BURST],
-            sent: Bufs::new(),
+            permitted: [false; BURST],
         }
     }
 }
@@ -85,11 +90,15 @@ pub struct NicSetup {
 pub struct Worker<I: Io> {
     pub(super) io: I,
     pub(super) nics: Vec<NicState<I::Buf>>,
+    /// How many of them are received from: all, and none once the end has begun.
+    pub(super) receiving: usize,
     pub(super) tables: Tables,
     pub(super) vports: Vec<Option<Box<Vport>>>,
     pub(super) doorbells: Doorbells,
-    /// Vports to be served although they have not rung again.
+    /// Vports that have something to send, or wait for empty buffers.
     pub(super) pending: Vec<u64>,
+    /// Whose turn to send it is first.
+    pub(super) next_turn: usize,
     pub(super) channels: Channels,
     pub(super) backoff: Backoff,
     pub(super) cpu: Cpu,
@@ -122,6 +131,7 @@ impl<I: Io> Worker<I> {
         channels: Channels,
         pure_poll: bool,
     ) -> Self {
+        let receiving = nics.len();
         let nics = nics.iter().map(|setup| NicState {
             nic: setup.nic.clone(),
             host: setup.host,
@@ -129,12 +139,15 @@ impl<I: Io> Worker<I> {
             counters: NicCounters::default(),
             tx: Bufs::new(),
             tx_from: ArrayVec::new(),
+            stalled_since: None,
         });
         Self {
             io,
             nics: nics.collect(),
+            receiving,
             vports: (0..slots).map(|_| None).collect(),
             pending: vec![0; doorbells.len()],
+            next_turn: 0,
             doorbells,
             channels,
             backoff: Backoff::new(pure_poll),

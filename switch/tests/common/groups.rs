@@ -28,5 +28,24 @@ pub fn check(frame: &[u8]) {
         }
         cpu.run(Judge(&mut group, MacAddr(mac.0.map(|byte| !byte))));
         assert_eq!(group.tuple(0), None, "{cpu:?}");
+
+        let (source, is_to_group) = (source(frame), is_group(frame.first()));
+        group.load_sent(0, frame);
+        cpu.run(Judge(&mut group, source));
+        // No port has a group's MAC.
+        if !is_group(source.0.first()) {
+            assert_eq!(group.tuple(0), expected.filter(|_| !is_to_group), "{cpu:?}");
+        }
+        cpu.run(Judge(&mut group, MacAddr(source.0.map(|byte| !byte))));
+        assert_eq!(group.tuple(0), None, "{cpu:?}");
     }
+}
+
+fn source(frame: &[u8]) -> MacAddr {
+    let mac = frame.get(6..).and_then(|rest| rest.first_chunk());
+    mac.map_or(MacAddr([0; 6]), |mac| MacAddr(*mac))
+}
+
+fn is_group(octet: Option<&u8>) -> bool {
+    octet.is_some_and(|octet| octet & 1 != 0)
 }

@@ -225,8 +225,8 @@ impl Io for MockIo {
         }
     }
 
-    fn now_ms(&self) -> u64 {
-        self.0.borrow().now_ms
+    fn now_ns(&self) -> u64 {
+        self.0.borrow().now_ms * 1_000_000
     }
 
     fn reclaim(&mut self, vport: NonZeroU16, from: u32, max: u32) -> Reclaimed {

@@ -10,6 +10,7 @@ pub mod recipe;
 
 use std::cell::RefCell;
 use std::rc::Rc;
+use std::sync::Arc;
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 use kni_fallback::Waker;
@@ -22,6 +23,7 @@ use switch::counters::{NicCounters, Snapshot, VportCounters};
 use switch::explain::{Names, explain};
 use switch::flow_table::Seed;
 use switch::key::Subject;
+use switch::meter::Meters;
 use switch::tables::{Holder, Tables};
 use switch::trace::Notes;
 use switch::verdict::DropReason;
@@ -66,6 +68,8 @@ pub struct Bench {
     pub events: Receiver<Event>,
     /// The far side of each vport in service, the host's included.
     pub far: [Option<StackRings>; GEOMETRY.slots as usize],
+    /// The limits of each vport, in service or not.
+    pub meters: [Arc<Meters>; GEOMETRY.slots as usize],
 }
 
 /// The host's addresses.
@@ -120,6 +124,7 @@ impl Bench {
             answers,
             events,
             far: Default::default(),
+            meters: Default::default(),
         };
         for (slot, nic) in [(0, 0), (1, 1)] {
             let waker = Waker::new().unwrap();
@@ -144,7 +149,8 @@ impl Bench {
 
     fn open(&mut self, slot: u16, generation: u8, peer: Peer) {
         let rings = SwitchSide::new(&self.region, slot, 0);
-        let vport = Vport::new(slot, generation, peer, rings, LIMITS);
+        let meters = self.meters[usize::from(slot)].clone();
+        let vport = Vport::new(slot, generation, peer, rings, LIMITS, meters);
         self.obey(Command::Add(Box::new(vport)));
         self.worker.step();
         self.far[usize::from(slot)] = Some(self.region.stack_rings(slot, 0));
@@ -228,6 +234,35 @@ impl Bench {
             checksum,
         };
         self.send_desc(slot, desc);
+    }
+
+    /// Puts a frame into a vport's tx ring, without ringing. False if there is no room for it, or no empty
+    /// buffer.
+    pub fn try_stage(&mut self, slot: u16, frame: &[u8]) -> bool {
+        let rings = self.rings(slot);
+        rings.fill.refresh().unwrap();
+        if rings.tx.refresh() == Ok(0) {
+            return false;
+        }
+        let Some(index) = rings.fill.take() else {
+            return false;
+        };
+        rings.fill.release();
+        self.world.borrow_mut().write(index, HEADROOM, frame);
+        let desc = Desc {
+            index,
+            offset: 128,
+            len: u16::try_from(frame.len()).unwrap(),
+            port: 0,
+            checksum: false,
+        };
+        assert_eq!(self.rings(slot).tx.push(&[desc.pack()]), Ok(1));
+        true
+    }
+
+    /// Rings for a vport.
+    pub fn ring(&self, slot: u16) {
+        self.doorbells.ring(slot);
     }
 
     pub fn send_desc(&mut self, slot: u16, desc: Desc) {
@@ -341,11 +376,11 @@ impl Bench {
         for nic in &counts.nics {
             let out = nic.to_vports + nic.to_host + nic.waiting + nic.dropped.sum();
             assert_eq!(nic.rx_packets, out, "{nic:?}");
-            waiting += usize::try_from(nic.waiting).unwrap();
+            waiting += usize::try_from(nic.waiting + nic.tx_waiting).unwrap();
         }
         let mut held = 0;
         for (slot, vport, lent) in &counts.vports {
-            let passed = vport.tx_wire + vport.tx_local + vport.tx_full;
+            let passed = vport.tx_wire + vport.tx_local + vport.tx_waiting + vport.tx_full;
             let out = passed + vport.tx_dropped.sum();
             assert_eq!(vport.tx_packets, out, "vport {slot}");
             held += *lent as usize;

@@ -14,6 +14,7 @@ mod neighbours;
 mod pieces;
 mod rings;
 mod sequences;
+mod shares;
 mod steps;
 mod tables;
 mod traces;

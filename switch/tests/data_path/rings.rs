@@ -202,8 +202,30 @@ fn what_the_nic_does_not_take_is_counted_with_its_sender() {
     bench.send(3, &udp(OUT, "192.0.2.1:7", CLIENT));
     bench.send(3, &udp(OUT, "192.0.2.1:7", CLIENT));
     let vport = bench.vport(3);
-    assert_eq!((vport.tx_wire, vport.tx_full), (1, 1));
+    assert_eq!((vport.tx_wire, vport.tx_waiting, vport.tx_full), (1, 1, 0));
+    bench.assert_conserved();
+    // For so long nothing is given up.
+    bench.set_time(1);
+    bench.worker.step();
+    assert_eq!(bench.vport(3).tx_waiting, 1);
+    bench.set_time(2);
+    bench.worker.step();
+    let vport = bench.vport(3);
+    assert_eq!((vport.tx_wire, vport.tx_waiting, vport.tx_full), (1, 0, 1));
     let nic = bench.nic();
     assert_eq!((nic.tx_packets, nic.tx_full), (1, 1));
+    bench.assert_conserved();
+    // A NIC that has been given up gets no patience until it takes something.
+    bench.send(3, &udp(OUT, "192.0.2.1:7", CLIENT));
+    assert_eq!(bench.vport(3).tx_full, 2);
+    bench.world.borrow_mut().tx_room = 1;
+    bench.send(3, &udp(OUT, "192.0.2.1:7", CLIENT));
+    bench.send(3, &udp(OUT, "192.0.2.1:7", CLIENT));
+    let vport = bench.vport(3);
+    assert_eq!((vport.tx_wire, vport.tx_waiting, vport.tx_full), (2, 1, 2));
+    // What waits goes once there is room.
+    bench.world.borrow_mut().tx_room = 9;
+    bench.worker.step();
+    assert_eq!(bench.vport(3).tx_wire, 3);
     bench.assert_conserved();
 }
