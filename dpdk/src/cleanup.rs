@@ -1,15 +1,13 @@
 //! Files that EAL makes and does not remove.
 
 use std::{
-    fs::{self, File, TryLockError},
+    fs::{self, File},
     io,
     os::{
         fd::AsRawFd,
         unix::{fs::DirBuilderExt, net::UnixDatagram},
     },
     path::{Path, PathBuf},
-    thread,
-    time::Duration,
 };
 
 /// Where a primary keeps its files, as `eal_create_runtime_dir()` decides it.
@@ -67,8 +65,7 @@ pub(crate) fn find_primary(runtime_dir: &Path) -> io::Result<Primary> {
 /// Has primaries start one after the other, from the look for another one until EAL holds its own
 /// lock: so that what one takes for the leftovers of a dead primary is not what another has just
 /// made. For as long as the file is open; `None` if the directory cannot be had, of which EAL will
-/// say more, or someone keeps it for too long. (The runtime directory itself EAL locks on its own
-/// account.)
+/// say more. (The runtime directory itself EAL locks on its own account.)
 pub(crate) fn take_turns(runtime_dir: &Path) -> Option<File> {
     let base = runtime_dir.parent()?;
     // As EAL makes it.
@@ -77,18 +74,9 @@ pub(crate) fn take_turns(runtime_dir: &Path) -> Option<File> {
         .mode(0o700)
         .create(base);
     let dir = made.and_then(|()| File::open(base)).ok()?;
-    for _ in 0..TRIES {
-        match dir.try_lock() {
-            Ok(()) => return Some(dir),
-            Err(TryLockError::WouldBlock) => thread::sleep(BETWEEN_TRIES),
-            Err(TryLockError::Error(_)) => return None,
-        }
-    }
-    None
+    dir.lock().ok()?;
+    Some(dir)
 }
-
-const TRIES: u32 = 100;
-const BETWEEN_TRIES: Duration = Duration::from_millis(50);
 
 /// Mounted hugetlbfs directories.
 pub(crate) fn huge_dirs() -> Vec<PathBuf> {
@@ -101,33 +89,12 @@ pub(crate) fn huge_dirs() -> Vec<PathBuf> {
     mounts.lines().filter_map(hugetlbfs).collect()
 }
 
-/// Unlinks what a primary that was killed has left. Stacks of it that still run keep what they have
-/// mapped; but not the next primary from starting, as they would with the locks that they hold on
-/// EAL's tables, nor do they answer what it asks its own secondaries.
-///
-/// Hugepage files that someone has locked stay: where several containers share a hugetlbfs, that may be
-/// a primary which cannot be seen from here. EAL replaces them as it needs their names.
-pub(crate) fn remove_leftovers(prefix: &str, runtime_dir: &Path, huge_dir: Option<&Path>) {
-    for dir in searched(huge_dir) {
-        remove_matching(&dir, |name| {
-            is_huge_file(name, prefix) && is_unlocked(&dir.join(name))
-        });
-    }
-    remove_matching(runtime_dir, |_| true);
-}
-
-fn searched(huge_dir: Option<&Path>) -> Vec<PathBuf> {
-    huge_dir.map_or_else(huge_dirs, |dir| vec![dir.to_owned()])
-}
-
-fn is_unlocked(path: &Path) -> bool {
-    File::open(path).is_ok_and(|file| file.try_lock().is_ok())
-}
-
 /// Unlinks all files of a primary that ended or is about to end. What is mapped stays mapped, so
-/// stacks that still run are not harmed.
+/// stacks that still run are not harmed; nor do they keep the next primary from starting, as they
+/// would with the locks that they hold on EAL's tables, or answer what it asks its own secondaries.
 pub(crate) fn remove_files(prefix: &str, runtime_dir: &Path, huge_dir: Option<&Path>) {
-    for dir in searched(huge_dir) {
+    let dirs = huge_dir.map_or_else(huge_dirs, |dir| vec![dir.to_owned()]);
+    for dir in dirs {
         remove_matching(&dir, |name| is_huge_file(name, prefix));
     }
     remove_matching(runtime_dir, |_| true);
@@ -221,33 +188,6 @@ mod tests {
         remove_files("no-such-prefix", &dir, Some(&dir));
         assert!(!dir.exists());
         assert_eq!(find_primary(&dir).unwrap(), Primary::None, "no such file");
-    }
-
-    #[test]
-    fn a_hugepage_file_in_use_is_no_leftover() {
-        let dir = std::env::temp_dir().join(format!("dpdk-leftovers-{}", std::process::id()));
-        let (huge, runtime) = (dir.join("huge"), dir.join("run"));
-        fs::create_dir_all(&huge).unwrap();
-        fs::create_dir_all(&runtime).unwrap();
-        for file in [
-            huge.join("rtemap_0"),
-            huge.join("rtemap_1"),
-            huge.join("othermap_0"),
-            runtime.join("fbarray_memzone"),
-        ] {
-            fs::write(file, "").unwrap();
-        }
-        let (in_use, table) = (
-            File::open(huge.join("rtemap_1")).unwrap(),
-            File::open(runtime.join("fbarray_memzone")).unwrap(),
-        );
-        in_use.lock_shared().unwrap();
-        table.lock_shared().unwrap();
-        remove_leftovers("rte", &runtime, Some(&huge));
-        let left = |dir| fs::read_dir(dir).unwrap().count();
-        assert_eq!((left(&huge), left(&runtime)), (2, 0));
-        assert!(!huge.join("rtemap_0").exists());
-        fs::remove_dir_all(dir).unwrap();
     }
 
     #[test]

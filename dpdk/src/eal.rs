@@ -125,7 +125,7 @@ impl Eal {
             eal_error::check_primary(&parsed, &dir)?;
             if turn.is_some() {
                 // No primary has them any more; stacks of a killed one may.
-                cleanup::remove_leftovers(&parsed.prefix, &dir, parsed.huge_dir.as_deref());
+                cleanup::remove_files(&parsed.prefix, &dir, parsed.huge_dir.as_deref());
             }
             eal_error::check_hugepages(&parsed)?;
         }

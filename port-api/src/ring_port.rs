@@ -64,8 +64,7 @@ impl RingPort {
     }
 
     /// True while the switch serves this vport; false for good once it shuts down or has shut the
-    /// vport. The death of a switch that is killed is not seen here, but by
-    /// [`Vport::idle`](crate::Vport::idle).
+    /// vport.
     pub fn is_open(&self) -> bool {
         self.status.is_open()
     }
