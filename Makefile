@@ -41,7 +41,7 @@ unvalidated: setup
 bench-micro: setup ## instructions per packet of the data path's pieces, by callgrind
 	@$(CARGO) run --release --locked --package multistack-bench --bin micro
 
-fuzz: setup ## fuzz parser, classifier, egress check, fragments and ICMP; SECONDS each (60)
+fuzz: setup ## fuzz parser, classifier, egress check, fragments, ICMP and control; SECONDS each (60)
 	@fuzz/run $(or $(SECONDS),60)
 
 fmt: ## format the sources

@@ -97,7 +97,7 @@ impl Lab {
         let any = socket(AddressFamily::INET, SocketType::DGRAM, None).unwrap();
         let limits = Limits {
             quota: QUOTA,
-            fill_level: 8,
+            fill_level: 32,
         };
         let socket = dir.join("socket");
         let setup = Setup {
