@@ -21,7 +21,7 @@ mod modest;
 mod rings;
 mod virtio;
 
-pub use contender::{Loop, RoundTrip};
+pub use contender::{Loop, RoundTrip, start};
 pub use modest::Modest;
 
 /// Most packets on their way at a time: what is due beyond waits, and its time runs.

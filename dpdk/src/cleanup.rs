@@ -1,14 +1,19 @@
 //! Files that EAL makes and does not remove.
 
 use std::{
-    fs::{self, File},
+    fs::{self, File, TryLockError},
     io,
     os::{
         fd::AsRawFd,
         unix::{fs::DirBuilderExt, net::UnixDatagram},
     },
     path::{Path, PathBuf},
+    thread,
+    time::{Duration, Instant},
 };
+
+/// Between two looks whether another primary has started.
+const PAUSE: Duration = Duration::from_millis(5);
 
 /// Where a primary keeps its files, as `eal_create_runtime_dir()` decides it.
 pub(crate) fn runtime_dir(prefix: &str) -> PathBuf {
@@ -66,16 +71,38 @@ pub(crate) fn find_primary(runtime_dir: &Path) -> io::Result<Primary> {
 /// lock: so that what one takes for the leftovers of a dead primary is not what another has just
 /// made. For as long as the file is open; `None` if the directory cannot be had, of which EAL will
 /// say more. (The runtime directory itself EAL locks on its own account.)
-pub(crate) fn take_turns(runtime_dir: &Path) -> Option<File> {
-    let base = runtime_dir.parent()?;
+///
+/// # Errors
+/// `TimedOut`, if another one is still starting after `patience`.
+pub(crate) fn take_turns(runtime_dir: &Path, patience: Duration) -> io::Result<Option<File>> {
+    let Some(base) = runtime_dir.parent() else {
+        return Ok(None);
+    };
     // As EAL makes it.
     let made = fs::DirBuilder::new()
         .recursive(true)
         .mode(0o700)
         .create(base);
-    let dir = made.and_then(|()| File::open(base)).ok()?;
-    dir.lock().ok()?;
-    Some(dir)
+    let Ok(dir) = made.and_then(|()| File::open(base)) else {
+        return Ok(None);
+    };
+    let deadline = Instant::now() + patience;
+    loop {
+        match dir.try_lock() {
+            Ok(()) => return Ok(Some(dir)),
+            Err(TryLockError::Error(_)) => return Ok(None),
+            Err(TryLockError::WouldBlock) if Instant::now() < deadline => thread::sleep(PAUSE),
+            Err(TryLockError::WouldBlock) => {
+                let message = format!(
+                    "another DPDK primary has been starting for {} s (it holds the lock of {}): stop it \
+                     if it hangs",
+                    patience.as_secs(),
+                    base.display()
+                );
+                return Err(io::Error::new(io::ErrorKind::TimedOut, message));
+            }
+        }
+    }
 }
 
 /// Mounted hugetlbfs directories.
@@ -193,11 +220,13 @@ mod tests {
     #[test]
     fn one_turn_at_a_time() {
         let base = std::env::temp_dir().join(format!("dpdk-turns-{}", std::process::id()));
-        let turn = take_turns(&base.join("a")).unwrap();
-        let other = File::open(&base).unwrap();
-        assert!(other.try_lock().is_err());
+        let patience = Duration::from_millis(20);
+        let turn = take_turns(&base.join("a"), patience).unwrap();
+        assert!(turn.is_some());
+        let late = take_turns(&base.join("b"), patience).unwrap_err();
+        assert_eq!(late.kind(), io::ErrorKind::TimedOut);
         drop(turn);
-        assert!(other.try_lock().is_ok());
+        assert!(take_turns(&base.join("b"), patience).unwrap().is_some());
         fs::remove_dir(&base).unwrap();
     }
 }

@@ -10,6 +10,7 @@ use std::{
         Mutex, PoisonError,
         atomic::{AtomicU8, Ordering},
     },
+    time::Duration,
 };
 
 use dpdk_sys as c;
@@ -41,6 +42,10 @@ impl fmt::Display for EalError {
 }
 
 impl std::error::Error for EalError {}
+
+/// How long another primary may take to start before this one gives up: EAL takes a second or so, and
+/// longer with many hugepages.
+const START_PATIENCE: Duration = Duration::from_secs(30);
 
 const NONE: u8 = 0;
 const PRIMARY: u8 = 1;
@@ -120,7 +125,8 @@ impl Eal {
             ));
         }
         let dir = cleanup::runtime_dir(&parsed.prefix);
-        let turn = cleanup::take_turns(&dir);
+        let turn = cleanup::take_turns(&dir, START_PATIENCE)
+            .map_err(|error| EalError::new(error.to_string()))?;
         if parsed.output != Output::Help {
             eal_error::check_primary(&parsed, &dir)?;
             if turn.is_some() {

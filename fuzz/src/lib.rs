@@ -15,6 +15,11 @@ pub mod input;
 #[allow(missing_docs, clippy::all, clippy::pedantic)] // the tests' own
 pub mod io;
 pub mod judge;
+#[path = "../../switch/tests/common/lab.rs"]
+#[allow(missing_docs, clippy::all, clippy::pedantic)] // the tests' own
+pub mod lab;
+#[path = "../../smoke/src/hostile/messages.rs"]
+pub mod messages;
 pub mod model;
 pub mod reassembly;
 pub mod received;

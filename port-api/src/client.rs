@@ -15,6 +15,9 @@ use crate::protocol::{Greeting, Reply, Request, VERSION};
 /// How long the switch may take to answer.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// How a stack names its side in the switch's log.
+pub(crate) const STACK: &str = concat!("port-api ", env!("CARGO_PKG_VERSION"));
+
 /// A connection to a running multistack, past the greeting.
 #[derive(Debug)]
 pub struct Client {

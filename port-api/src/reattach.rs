@@ -16,7 +16,7 @@ use std::process::Command;
 use std::thread;
 use std::time::Duration;
 
-use crate::client::Client;
+use crate::client::{self, Client};
 use crate::error::Error;
 use crate::raw::close_on_exec;
 
@@ -39,7 +39,7 @@ const LONGEST_PAUSE: Duration = Duration::from_millis(200);
 pub fn await_primary(path: &Path) -> Result<(), Error> {
     let mut pause = FIRST_PAUSE;
     loop {
-        match Client::connect(path, concat!("port-api ", env!("CARGO_PKG_VERSION"))) {
+        match Client::connect(path, client::STACK) {
             Ok(_) => return Ok(()),
             // One that starts listens early and answers when it serves.
             Err(error) if error.is_primary_gone() || error.errno() == libc::EAGAIN => {}

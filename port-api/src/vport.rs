@@ -12,7 +12,7 @@ use rustix::net::netdevice::name_to_index;
 use crate::Protocol;
 use crate::backoff::{Backoff, sharpen_sleeps};
 use crate::claim::{Claim, socket_for};
-use crate::client::{Client, unexpected};
+use crate::client::{self, Client, unexpected};
 use crate::error::Error;
 use crate::protocol::{Attachment, ClaimSpec, PortRow, Reply, Request, Wanted};
 use crate::raw::{Buffers, Region};
@@ -60,9 +60,10 @@ impl Vport {
     /// # Errors
     /// [`Error::Connect`] if no primary answers, [`Error::Closed`] if it ends meanwhile,
     /// [`Error::Version`] if it is of another version or runs with another DPDK, [`Error::Eal`], or
-    /// [`Error::Refused`]: a bad name (`EINVAL`), or no vport left (`ENOSPC`).
+    /// [`Error::Refused`]: a bad name (`EINVAL`), no vport left (`ENOSPC`), the policy does not let this
+    /// user attach (`EPERM`), or not once more (`EDQUOT`).
     pub fn attach(path: &Path, name: &str) -> Result<Self, Error> {
-        let client = Client::connect(path, concat!("port-api ", env!("CARGO_PKG_VERSION")))?;
+        let client = Client::connect(path, client::STACK)?;
         let theirs = &client.greeting().dpdk;
         if theirs != Eal::dpdk_version() {
             return Err(Error::Version {
@@ -145,8 +146,8 @@ impl Vport {
     /// # Errors
     /// [`Error::InUse`] (`EADDRINUSE`) with the holder, if the kernel or another stack has one of
     /// them; [`Error::Io`] with what else bind(2) says; [`Error::Refused`] by the switch: no such
-    /// claim is possible (`EINVAL`), the policy does not allow it (`EPERM`), or the table of claims
-    /// is full (`ENOSPC`).
+    /// claim is possible (`EINVAL`), the policy does not allow it (`EPERM`) or not so many
+    /// (`EDQUOT`), or the table of claims is full (`ENOSPC`).
     pub fn claim_all(&self, specs: &[ClaimSpec]) -> Result<Vec<Claim>, Error> {
         let mut sockets = Vec::new();
         let mut wanted = Vec::new();

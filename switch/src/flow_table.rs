@@ -288,8 +288,10 @@ const fn lowest(matches: u64) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::key::{Connection4, Ends};
     use proptest::prelude::*;
     use std::collections::HashMap;
+    use wire::Vlan;
 
     impl Key for u64 {
         fn hash(&self, seed: Seed) -> u64 {
@@ -298,6 +300,11 @@ mod tests {
     }
 
     const SEED: Seed = Seed([0x9e37_79b9_7f4a_7c15, 0xc2b2_ae3d_27d4_eb4f]);
+
+    fn other(number: u64) -> Seed {
+        let word = |n: u64| n.wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(23);
+        Seed([word(number), word(number + 7)])
+    }
 
     proptest! {
         #[test]
@@ -323,13 +330,8 @@ mod tests {
     fn is_as_good_as_its_word_when_it_is_full() {
         const KEYS: u64 = 1 << 18;
         for seed in 1..6u64 {
-            let word = |n: u64| {
-                (seed + n)
-                    .wrapping_mul(0x9e37_79b9_7f4a_7c15)
-                    .rotate_left(23)
-            };
             #[allow(clippy::cast_possible_truncation)] // 2^18
-            let mut table = FlowTable::new(KEYS as u32, Seed([word(0), word(7)]));
+            let mut table = FlowTable::new(KEYS as u32, other(seed));
             for key in 0..KEYS {
                 assert_eq!(table.insert(key, key), Ok(None), "seed {seed}, key {key}");
             }
@@ -342,15 +344,42 @@ mod tests {
         }
     }
 
+    /// What someone has found to share a bucket under one secret is spread under any other.
+    #[test]
+    fn chosen_flows_collide_under_one_secret_only() {
+        let flow = |number: u32| {
+            Connection4::new(&Ends {
+                local: 0x0a00_0001,
+                remote: 0x0a01_0000 | number >> 16,
+                local_port: 80,
+                #[allow(clippy::cast_possible_truncation)] // the rest is in the address
+                remote_port: number as u16,
+                proto: 6,
+                vlan: Vlan::NONE,
+                zone: 0,
+            })
+        };
+        let mask = FlowTable::<Connection4, u16>::new(1 << 14, SEED)
+            .buckets
+            .len()
+            - 1;
+        let bucket = |number, seed| Home(flow(number).hash(seed)).first(mask);
+        let chosen: Vec<_> = (0..1 << 20).filter(|n| bucket(*n, SEED) == 0).collect();
+        assert!(chosen.len() > 100, "{}", chosen.len());
+        for seed in 1..50u64 {
+            let mut crowd = HashMap::new();
+            for number in &chosen {
+                *crowd.entry(bucket(*number, other(seed))).or_insert(0) += 1;
+            }
+            let most = crowd.values().max();
+            assert!(most < Some(&WAYS), "seed {seed}: {most:?}");
+        }
+    }
+
     #[test]
     fn holds_its_capacity_and_refuses_more() {
         for seed in 1..20u64 {
-            let word = |n: u64| {
-                (seed + n)
-                    .wrapping_mul(0x9e37_79b9_7f4a_7c15)
-                    .rotate_left(23)
-            };
-            let mut table = FlowTable::new(5_000, Seed([word(0), word(7)]));
+            let mut table = FlowTable::new(5_000, other(seed));
             for key in 0..5_000u64 {
                 assert_eq!(table.insert(key, 1), Ok(None), "seed {seed}, key {key}");
             }

@@ -46,6 +46,24 @@ pub type Ends4 = Ends<u32>;
 /// Both ends of an IPv6 packet, in host byte order.
 pub type Ends6 = Ends<u128>;
 
+impl Ends4 {
+    pub(crate) fn widened(&self) -> Ends<IpAddr> {
+        self.with(
+            IpAddr::V4(self.local.into()),
+            IpAddr::V4(self.remote.into()),
+        )
+    }
+}
+
+impl Ends6 {
+    pub(crate) fn widened(&self) -> Ends<IpAddr> {
+        self.with(
+            IpAddr::V6(self.local.into()),
+            IpAddr::V6(self.remote.into()),
+        )
+    }
+}
+
 /// What tells link-local addresses apart, which each NIC port has for itself (RFC 4007); 0 for
 /// all others.
 #[inline]

@@ -47,8 +47,8 @@ struct Bucket {
 }
 
 impl Meter {
-    /// Sets the limit: at most `burst`'s worth of it at once, and always at least one packet. Takes effect on
-    /// every worker within a round or so.
+    /// Sets the limit: at most `burst`'s worth of it at once, and always at least one packet. Each worker
+    /// may pass what it has granted to the vport before: less than a ring's worth of packets.
     pub fn set(&self, limit: Limit, burst: Duration) {
         let cost = |units: u64, number: NonZeroU64| ((units * SECOND) << FRACTION) / number.get();
         let burst = u64::try_from(burst.as_nanos()).unwrap_or(u64::MAX);

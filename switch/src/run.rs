@@ -180,7 +180,7 @@ fn start_hosts(control: &mut Control, region: &Region, buffers: &Buffers) -> Res
             nic: at,
             waker: waker.clone(),
         };
-        let quota = control.slots.quota();
+        let quota = control.slots.quota(slot);
         control.slots.open(slot, quota, &control.workers, peer)?;
         nic.host
             .start(RingPort::new(region, buffers.clone(), slot, nic.id))?;

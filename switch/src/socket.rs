@@ -35,22 +35,25 @@ impl ControlSocket {
     /// # Errors
     /// Someone listens there, something else is there, or it cannot be made so.
     pub fn listen(path: &Path, access: &Access) -> io::Result<Self> {
+        let socket = Self::bind(path)?;
+        socket.admit(access)?;
+        listen(&socket.listener, BACKLOG)?;
+        Ok(socket)
+    }
+
+    /// For no one yet: ring stacks can read and write all packet memory.
+    fn bind(path: &Path) -> io::Result<Self> {
         if let Some(folder) = path.parent() {
             prepare(folder)?;
         }
         let address = SocketAddrUnix::new(path)?;
         clear(path, &address)?;
         let listener = seqpacket(SocketFlags::NONBLOCK)?;
-        // For no one yet: ring stacks can read and write all packet memory.
-        let bound = with_umask(0o777, || bind(&listener, &address));
-        bound?;
-        let socket = Self {
+        with_umask(0o777, || bind(&listener, &address))?;
+        Ok(Self {
             path: path.to_owned(),
             listener,
-        };
-        socket.admit(access)?;
-        listen(&socket.listener, BACKLOG)?;
-        Ok(socket)
+        })
     }
 
     /// Lets those open it whom `access` names, and no one else.
@@ -219,17 +222,32 @@ mod tests {
     }
 
     #[test]
+    fn at_first_it_is_for_no_one() {
+        let folder = Folder::new("window");
+        let path = folder.path.join("a.sock");
+        let _socket = ControlSocket::bind(&path).unwrap();
+        assert_eq!(mode_of(&path), 0);
+        // Not for root either: it does not listen.
+        let address = SocketAddrUnix::new(&path).unwrap();
+        let client = seqpacket(SocketFlags::empty()).unwrap();
+        assert!(connect(&client, &address).is_err());
+    }
+
+    #[test]
     fn what_took_the_sockets_place_is_left_as_it_is() {
         let folder = Folder::new("place");
         let path = folder.path.join("a.sock");
         let socket = ControlSocket::listen(&path, &Access::default()).unwrap();
-        let precious = folder.path.join("precious");
-        std::fs::write(&precious, "").unwrap();
-        std::fs::set_permissions(&precious, std::fs::Permissions::from_mode(0o640)).unwrap();
+        let other = ControlSocket::listen(&folder.path.join("b.sock"), &Access::default()).unwrap();
         std::fs::remove_file(&path).unwrap();
-        std::os::unix::fs::symlink(&precious, &path).unwrap();
+        std::os::unix::fs::symlink(&other.path, &path).unwrap();
         assert!(socket.admit(&access("0666")).is_err());
-        assert_eq!(mode_of(&precious), 0o640);
+        assert_eq!(mode_of(&other.path), 0o600);
+        std::fs::remove_file(&path).unwrap();
+        std::fs::write(&path, "precious").unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o640)).unwrap();
+        assert!(socket.admit(&access("0666")).is_err());
+        assert_eq!(mode_of(&path), 0o640);
     }
 
     #[test]

@@ -81,7 +81,7 @@ impl Slots {
     }
 
     /// Puts the vport of `slot` into service on all workers. It may hold up to `quota` buffers per
-    /// worker, or [as many as any](Self::quota) if that is less.
+    /// worker, or [as many as is its most](Self::quota) if that is less.
     ///
     /// # Errors
     /// [`Stuck`].
@@ -95,11 +95,7 @@ impl Slots {
         let generation = &mut self.generations[usize::from(slot)];
         *generation = generation.wrapping_add(1);
         let generation = *generation;
-        let (limits, rates) = if slot < self.hosts {
-            (self.allowances.host, self.allowances.host_rates)
-        } else {
-            (self.allowances.stack, self.allowances.stack_rates)
-        };
+        let (limits, rates) = self.allowed(slot);
         let quota = quota.min(limits.quota);
         let limits = Limits {
             quota,
@@ -192,9 +188,17 @@ impl Slots {
         &self.region
     }
 
-    /// Most buffers a stack's vport may hold, per worker.
-    pub const fn quota(&self) -> u32 {
-        self.allowances.stack.quota
+    /// Most buffers the vport of `slot` may hold, per worker.
+    pub const fn quota(&self, slot: u16) -> u32 {
+        self.allowed(slot).0.quota
+    }
+
+    const fn allowed(&self, slot: u16) -> (Limits, Rates) {
+        if slot < self.hosts {
+            (self.allowances.host, self.allowances.host_rates)
+        } else {
+            (self.allowances.stack, self.allowances.stack_rates)
+        }
     }
 }
 
@@ -211,4 +215,28 @@ pub fn check_name(name: &str) -> Result<(), Refusal> {
         return Err(Refusal::new(libc::EINVAL, message));
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Config;
+    use crate::plan::allowances;
+    use port_api::geometry::Geometry;
+
+    #[test]
+    fn the_hosts_quota_is_its_own() {
+        let args = ["--quota", "64", "--host-quota", "512", "--fill", "16"];
+        let config = Config::parse(args.map(str::to_owned)).unwrap();
+        let geometry = Geometry {
+            workers: 1,
+            slots: 4,
+            ring_size: 32,
+            free_size: 512,
+        };
+        let region = Region::on_heap(geometry).unwrap();
+        let slots = Slots::new(region, 2, allowances(&config));
+        let quotas: Vec<_> = (0..4).map(|slot| slots.quota(slot)).collect();
+        assert_eq!(quotas, [512, 512, 64, 64]);
+    }
 }

@@ -254,7 +254,7 @@ impl Tables {
         if self.wide.is_empty() {
             return None;
         }
-        self.find_wide(&widen(&key.ends()), true, observer)
+        self.find_wide(&key.ends().widened(), true, observer)
     }
 
     /// Who owns a packet of TCP, UDP or SCTP over IPv6.
@@ -277,7 +277,7 @@ impl Tables {
         if self.wide.is_empty() {
             return None;
         }
-        self.find_wide(&widen(ends), true, observer)
+        self.find_wide(&ends.widened(), true, observer)
     }
 
     /// As [`find4`](Self::find4) and [`find6`](Self::find6), for what is rare; without ports
@@ -421,27 +421,6 @@ fn udp_port_of(subject: &Subject) -> Option<UdpPort> {
             local,
         } => Some((local.is_ipv6(), local.port(), subject.spec.vlan)),
         _ => None,
-    }
-}
-
-fn widen<A: Copy + Widen>(ends: &Ends<A>) -> Ends<IpAddr> {
-    ends.with(ends.local.widen(), ends.remote.widen())
-}
-
-/// From an address in host byte order to one of either family.
-trait Widen {
-    fn widen(self) -> IpAddr;
-}
-
-impl Widen for u32 {
-    fn widen(self) -> IpAddr {
-        IpAddr::V4(self.into())
-    }
-}
-
-impl Widen for u128 {
-    fn widen(self) -> IpAddr {
-        IpAddr::V6(self.into())
     }
 }
 

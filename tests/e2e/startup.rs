@@ -72,6 +72,9 @@ fn bad_arguments() {
         ),
         (null(&["--config", "/no/such/file"]), "/no/such/file"),
         (null(&["--policy", "/no/such/file"]), "/no/such/file"),
+        (null(&["--socket-mode", "rw"]), "not a mode in octal"),
+        (null(&["--socket-group", "no-such-group"]), "no-such-group"),
+        (null(&["--socket-owner", "no-such-user"]), "no-such-user"),
     ];
     for (mut command, expected) in cases {
         fails(&bed, &mut command, expected);
@@ -111,6 +114,8 @@ fn bad_policy_files() {
             "line 3",
         ),
         ("rule = 1\n", "line 1"),
+        ("[[user]]\nuids = [0]\nattach = 1\n", "line 3"),
+        ("[[user]]\nquota = 1\n", "line 2"),
     ];
     for (text, expected) in cases {
         fs::write(&path, text).unwrap();

@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use super::{By, ip, set_up_tap};
 use crate::experiment::{Contender, Sample};
 use crate::lab::{Lab, WARM_UP, WORK_CPU};
+use crate::latency::{self, Flood, Plan, Through};
 use crate::process::{Process, run as run_program};
 use crate::switch::{self, Setup, Switch};
 use crate::{Error, traffic};
@@ -30,14 +31,54 @@ const CHUNK: usize = 128 << 10;
 
 /// A bulk transfer from the other kernel to the host's.
 pub struct Tcp {
+    key: &'static str,
+    label: &'static str,
     /// The kernel alone if no one.
     by: Option<By>,
+    /// The switch's other users.
+    beside: Option<Beside>,
+}
+
+/// A process with stacks that use the CPU which the host's kernel works on; one of them may flood.
+#[derive(Clone, Copy)]
+pub struct Beside {
+    /// What it floods the wire with.
+    pub flood: Option<Flood>,
+    /// The switch's options for it.
+    pub options: &'static str,
 }
 
 impl Tcp {
     /// Through the switch or testpmd; over the veth pair alone if neither.
     pub const fn new(by: Option<By>) -> Self {
-        Self { by }
+        let (key, label) = match by {
+            None => ("tcp_veth", "TCP over veth alone"),
+            Some(By::Multistack) => ("tcp", "TCP through multistack"),
+            Some(By::Testpmd(_)) => ("testpmd_tcp", "TCP through testpmd"),
+        };
+        Self {
+            key,
+            label,
+            by,
+            beside: None,
+        }
+    }
+
+    /// Through the switch, which others use too.
+    pub const fn beside(key: &'static str, label: &'static str, beside: Beside) -> Self {
+        Self {
+            key,
+            label,
+            by: Some(By::Multistack),
+            beside: Some(beside),
+        }
+    }
+
+    fn options(&self) -> String {
+        format!(
+            "{TUNING} {}",
+            self.beside.map_or("", |beside| beside.options)
+        )
     }
 
     fn transfer(&self, lab: &Lab, client: &mut Process, time: Duration) -> Result<f64, Error> {
@@ -52,11 +93,16 @@ impl Tcp {
             }
             Some(By::Multistack) => {
                 let setup = Setup {
-                    options: TUNING.to_owned(),
-                    ..Setup::new(switch::program()?, source(), 1)
+                    options: self.options(),
+                    ..Setup::new(switch::program()?, source(), 3)
                 };
                 let switch = Switch::start(lab, &setup)?;
+                let beside = self.beside.map(|beside| others(lab, &switch, beside));
+                let beside = beside.transpose()?;
                 let (rate, _open) = receive(lab, client, "shared", time)?;
+                if let Some(others) = beside {
+                    others.kill()?;
+                }
                 switch.terminate()?;
                 Ok(rate)
             }
@@ -70,6 +116,18 @@ impl Tcp {
             }
         }
     }
+}
+
+/// Starts stacks that go on until they are killed.
+fn others(lab: &Lab, switch: &Switch, beside: Beside) -> Result<Process, Error> {
+    let plan = Plan {
+        through: Through::Switch(switch.socket().into()),
+        interval_ns: Some(1_000_000_000),
+        millis: 3_600_000,
+        echoes: 1,
+        flood: beside.flood,
+    };
+    latency::start(lab, &plan)
 }
 
 fn source() -> String {
@@ -122,21 +180,11 @@ fn take(stream: &mut TcpStream, lab: &Lab, time: Duration) -> Result<u64, Error>
 
 impl Contender for Tcp {
     fn key(&self) -> String {
-        match self.by {
-            None => "tcp_veth",
-            Some(By::Multistack) => "tcp",
-            Some(By::Testpmd(_)) => "testpmd_tcp",
-        }
-        .to_owned()
+        self.key.to_owned()
     }
 
     fn label(&self) -> String {
-        match self.by {
-            None => "TCP over veth alone",
-            Some(By::Multistack) => "TCP through multistack",
-            Some(By::Testpmd(_)) => "TCP through testpmd",
-        }
-        .to_owned()
+        self.label.to_owned()
     }
 
     fn version(&self) -> Option<(&'static str, String)> {
@@ -146,7 +194,7 @@ impl Contender for Tcp {
     fn settings(&self) -> Value {
         match &self.by {
             None => json!({}),
-            Some(By::Multistack) => json!({ "options": TUNING, "device": source() }),
+            Some(By::Multistack) => json!({ "options": self.options(), "device": source() }),
             Some(By::Testpmd(testpmd)) => testpmd.settings(),
         }
     }

@@ -96,12 +96,18 @@ impl RoundTrip {
     }
 }
 
-/// Starts the process that sends and receives, and waits for its report.
-pub(super) fn generate(lab: &Lab, plan: &Plan) -> Result<(Report, Process), Error> {
+/// Starts the process that sends and receives.
+pub fn start(lab: &Lab, plan: &Plan) -> Result<Process, Error> {
     let program: PathBuf = std::env::current_exe()?;
     let plan = serde_json::to_string(plan)?;
     let mut process = Process::start(lab, "roundtrip", Path::new(&program), &["roundtrip", &plan])?;
     process.expect("ready")?;
+    Ok(process)
+}
+
+/// Starts it, and waits for its report.
+pub(super) fn generate(lab: &Lab, plan: &Plan) -> Result<(Report, Process), Error> {
+    let mut process = start(lab, plan)?;
     let report = serde_json::from_str(&process.line()?)?;
     Ok((report, process))
 }

@@ -26,7 +26,7 @@ impl Control {
         }
         let rights = self.may_attach(at)?;
         let slot = self.slots.take()?;
-        let quota = rights.quota.min(self.slots.quota());
+        let quota = rights.quota.min(self.slots.quota(slot));
         self.slots
             .open(slot, quota, &self.workers, || vport::Peer::Stack)?;
         let stack = Stack {

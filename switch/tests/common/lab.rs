@@ -99,7 +99,7 @@ impl Lab {
         let mut allowances = allowances(&config);
         allowances.stack = Limits {
             quota: QUOTA,
-            fill_level: 8,
+            fill_level: 32,
         };
         let socket = dir.join("socket");
         let setup = Setup {
