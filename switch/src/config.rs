@@ -136,10 +136,21 @@ struct Options {
     #[arg(long, action = ArgAction::SetTrue)]
     promiscuous: bool,
 
+    /// Vport over a vhost-user socket, to which a DPDK program (net_virtio_user) or a virtual machine
+    /// attaches: name=NAME,path=PATH; then client (connect instead of listening), nic=N (port to send
+    /// through, 0), rx-limit=, tx-limit=, claim=CLAIM (as msctl port add; repeatable). Repeatable; `msctl
+    /// port` adds and removes such at run time
+    #[arg(long, value_name = "SPEC")]
+    vhost: Vec<VhostPort>,
+
     /// Never sleep: workers poll all the time [default: an idle one sleeps up to 100 µs]
     #[arg(long, action = ArgAction::SetTrue)]
     poll: bool,
 }
+
+mod vhost;
+
+pub use vhost::VhostPort;
 
 /// A host address, and the port that it is on.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
@@ -219,6 +230,8 @@ pub struct Config {
     pub mtu: Option<u16>,
     /// Rules on claims.
     pub policy: Option<PathBuf>,
+    /// Vports over vhost-user sockets.
+    pub vhost: Vec<VhostPort>,
     /// Promiscuous mode.
     pub promiscuous: bool,
     /// Pure polling.
@@ -309,6 +322,7 @@ impl Config {
             txd,
             mtu,
             policy: _,
+            vhost,
             promiscuous,
             poll,
             source: _,
@@ -327,6 +341,7 @@ impl Config {
             ("rxd", *rxd != other.rxd),
             ("txd", *txd != other.txd),
             ("mtu", *mtu != other.mtu),
+            ("vhost", *vhost != other.vhost),
             ("promiscuous", *promiscuous != other.promiscuous),
             ("poll", *poll != other.poll),
         ];
@@ -368,6 +383,7 @@ impl Config {
             txd: cli.txd.or(file.txd).unwrap_or(1024),
             mtu: cli.mtu.or(file.mtu),
             policy: cli.policy.or(file.policy),
+            vhost: [file.vhost, cli.vhost].concat(),
             promiscuous: cli.promiscuous || file.promiscuous,
             poll: cli.poll || file.poll,
             source,

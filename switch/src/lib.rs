@@ -21,6 +21,7 @@ pub mod explain;
 pub mod flow_table;
 pub mod foreign;
 pub mod fragments;
+pub mod guests;
 pub mod holder;
 pub mod io;
 pub mod key;

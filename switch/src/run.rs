@@ -120,6 +120,7 @@ pub fn run(eal_args: &[String], config: &Config) -> Result<(), RunError> {
     })?;
     let result = start_hosts(&mut control, &region, &buffers).and_then(|()| {
         await_addresses(config);
+        control.add_configured_ports()?;
         announce(&control, &lcores, &path);
         control.run().map_err(RunError::from)
     });
@@ -176,7 +177,7 @@ fn start_hosts(control: &mut Control, region: &Region, buffers: &Buffers) -> Res
     for (at, slot) in (0..control.nics.len()).zip(0u16..) {
         let nic = &mut control.nics[at];
         let waker = nic.host.waker();
-        let peer = || Peer::Host {
+        let peer = |_| Peer::Host {
             nic: at,
             waker: waker.clone(),
         };

@@ -59,7 +59,8 @@ impl Control {
         if let Some(nic) = self.nics.get(usize::from(slot)) {
             return Some(nic.host.netdev().to_owned());
         }
-        queries::stack_name(&self.peers, slot)
+        let tenant = self.tenants().on(slot)?;
+        Some(tenant.stack().name.clone())
     }
 }
 

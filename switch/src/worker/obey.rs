@@ -23,6 +23,7 @@ impl<I: Io> Worker<I> {
         let answer = match command {
             Command::Add(vport) => {
                 let slot = usize::from(vport.slot);
+                self.admit_guest(&vport);
                 self.vports[slot] = Some(vport);
                 // Fills its `fill` ring in the next round.
                 self.pending[slot / 64] |= 1 << (slot % 64);
@@ -33,6 +34,7 @@ impl<I: Io> Worker<I> {
                 self.publish();
                 self.disown_sent(slot);
                 self.forget_fragments(slot);
+                self.dismiss_guest(slot);
                 let answer = Answer::Removed(self.vports[usize::from(slot)].take());
                 if reclaim {
                     return self.begin_reclaim(slot, answer);
@@ -119,6 +121,9 @@ impl<I: Io> Worker<I> {
             };
             *side += u64::from(unread);
             waiting.sent += u64::from(sent);
+        }
+        for guest in self.guests.iter().flatten() {
+            waiting.stacks += guest.waiting() as u64;
         }
         for nic in &self.nics {
             waiting.sent += nic.tx.len() as u64;
