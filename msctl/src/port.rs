@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use clap::Subcommand;
 use port_api::protocol::{Limit, PortSpec, Reply, Request};
-use port_api::{Client, ClaimSpec, with_sockets};
+use port_api::{ClaimSpec, Client, with_sockets};
 use rustix::net::netdevice::name_to_index;
 use rustix::net::{AddressFamily, SocketType, socket};
 

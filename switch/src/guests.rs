@@ -29,11 +29,11 @@ impl Guest {
         let status = self.device.status();
         VhostRow {
             path: self.path.clone(),
-            connected: status.connected,
-            ready: self.port.is_up(),
+            connected: status.is_connected,
+            ready: self.port.is_up(0),
             features: status.features,
             connections: status.connections,
-            violation: status.violation,
+            violation: status.last_breach,
         }
     }
 }

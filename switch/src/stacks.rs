@@ -108,7 +108,8 @@ impl Slots {
             .map(|worker| {
                 let rings = SwitchSide::new(&self.region, slot, worker);
                 let meters = self.meters[usize::from(slot)].clone();
-                let vport = Vport::new(slot, generation, peer(worker.into()), rings, limits, meters);
+                let vport =
+                    Vport::new(slot, generation, peer(worker.into()), rings, limits, meters);
                 Some(Box::new(vport))
             })
             .collect();

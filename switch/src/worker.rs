@@ -270,10 +270,12 @@ impl<I: Io> Worker<I> {
         let Some(slot) = self.touched.pop_front() else {
             return false;
         };
-        match &mut self.vports[usize::from(slot)] {
-            Some(vport) if vport.is_guest => self.deliver(slot),
-            Some(vport) if vport.show() => self.shown.push(slot),
-            _ => {}
+        if let Some(vport) = &mut self.vports[usize::from(slot)] {
+            if vport.is_guest {
+                self.deliver(slot);
+            } else if vport.show() {
+                self.shown.push(slot);
+            }
         }
         true
     }

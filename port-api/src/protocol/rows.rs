@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
-use super::{ClaimSpec, Limit};
+use super::{ClaimSpec, Limit, VhostRow};
 
 /// A NIC port.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

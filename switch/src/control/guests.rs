@@ -4,9 +4,9 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use port_api::protocol::{PortSpec, Reply};
-use port_api::{Error, with_sockets};
+use port_api::with_sockets;
 use rustix::net::netdevice::name_to_index;
-use vhost_port::{Device, DeviceSetup, Mode, Port};
+use vhost_port::{Access, Device, DeviceSetup, Mode, Port};
 
 use super::rights::may_change;
 use super::{Control, Failure};
@@ -41,9 +41,8 @@ impl Control {
         for option in self.config.vhost.clone() {
             let failed = |why: String| setup(format!("vhost port {}: {why}", option.name));
             let netdev = self.nics.iter().find(|nic| nic.id == option.nic);
-            let index = netdev.and_then(|nic| {
-                name_to_index(&self.socket.listener, nic.host.netdev()).ok()
-            });
+            let index =
+                netdev.and_then(|nic| name_to_index(&self.socket.listener, nic.host.netdev()).ok());
             let (wanted, sockets) = with_sockets(&option.claims, index.unwrap_or(0))
                 .map_err(|(spec, error)| failed(format!("bind {}: {error}", spec.what)))?;
             // They are this process's own, and IP sockets.
@@ -71,11 +70,12 @@ impl Control {
             Refusal::new(libc::EMFILE, message)
         })?);
         let quota = self.slots.quota(slot);
-        self.slots.open(slot, quota, &self.workers, |pair| vport::Peer::Guest {
-            port: port.clone(),
-            pair,
-            nic: spec.nic,
-        })?;
+        self.slots
+            .open(slot, quota, &self.workers, |pair| vport::Peer::Guest {
+                port: port.clone(),
+                pair,
+                nic: spec.nic,
+            })?;
         let device = match self.furnish(user, slot, spec, sockets, &port) {
             Ok(device) => device,
             Err(failure) => {
@@ -140,17 +140,16 @@ impl Control {
         if !spec.claims.is_empty() {
             self.claim_as(Claimant { slot, user }, &spec.claims, sockets)?;
         }
-        let mtu = self.nics.iter().find(|nic| nic.id == spec.nic);
         let setup = DeviceSetup {
             name: spec.name.clone(),
             path: spec.path.clone(),
             mode: if spec.client {
                 Mode::Client
             } else {
-                Mode::Server
+                Mode::Server(Access::default())
             },
-            mtu: mtu.and_then(|nic| nic.port.mtu().ok()),
             port: port.clone(),
+            on_event: Box::new(|_| {}),
         };
         Device::start(setup).map_err(|error| {
             let message = format!("{}: {error}", spec.path.display());

@@ -5,7 +5,6 @@ use port_api::protocol::{Reply, TraceRequest};
 use super::{Control, Failure};
 use crate::command::{Answer, Command, Trace};
 use crate::explain::{Names, explain};
-use crate::queries;
 use crate::refusal::Refusal;
 use crate::trace::Notes;
 

@@ -56,7 +56,9 @@ impl<B: Buf> Guest<B> {
     /// The pair that it receives through: the worker's own, or, of a driver with fewer pairs than there are
     /// workers, the first one.
     fn receives_through(&self) -> Option<usize> {
-        [self.pair, 0].into_iter().find(|pair| self.port.is_up(*pair))
+        [self.pair, 0]
+            .into_iter()
+            .find(|pair| self.port.is_up(*pair))
     }
 
     /// Packets that wait to be copied to it.
@@ -240,7 +242,9 @@ impl Vport {
         *left -= 1;
         match pair.copy_next(buf.frame_mut())? {
             Next::End => Ok(Taken::End),
-            Next::Copied(copied) if copied.gso.is_none() => Ok(self.copied(buf, &copied, guest.nic)),
+            Next::Copied(copied) if copied.gso.is_none() => {
+                Ok(self.copied(buf, &copied, guest.nic))
+            }
             Next::Copied(copied) => {
                 guest.large[..copied.len].copy_from_slice(&buf.frame()[..copied.len]);
                 Ok(self.cut(guest, &copied, buf))

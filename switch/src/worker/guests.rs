@@ -36,7 +36,8 @@ impl<I: Io> Worker<I> {
     pub(super) fn poll_guests(&mut self) {
         for at in 0..self.guest_slots.len() {
             let slot = usize::from(self.guest_slots[at]);
-            let (Some(vport), Some(guest)) = (&mut self.vports[slot], &mut self.guests[slot]) else {
+            let (Some(vport), Some(guest)) = (&mut self.vports[slot], &mut self.guests[slot])
+            else {
                 continue;
             };
             if guest.waiting() > 0 && !vport.touched {
