@@ -4,7 +4,38 @@
 //! Nothing that the peer says is believed: every address, length and index is checked against the memory
 //! table in force when it is used, what is copied is copied once and judged afterwards, and a breach
 //! ([`Violation`]) ends this device's connection and nothing else.
+//!
+//! The data path, in the order to read it: `memory.rs` (all `unsafe` is there), `ring.rs`, `split.rs`,
+//! `packed.rs`, `queue.rs`, `pair.rs` with `receive.rs` and `send.rs`, `port.rs`, `gso.rs`.
 
+#![deny(unsafe_code)]
+
+mod call;
+mod gso;
+mod header;
+#[allow(unsafe_code)]
+mod memory;
+mod packed;
+mod pair;
+mod port;
+mod queue;
+mod receive;
+mod ring;
+mod send;
 mod setup;
+mod split;
 
-pub use setup::{PairSetup, QueueSetup, Violation};
+pub use gso::{
+    BadOffload, Gso, GsoKind, MIN_GSO_SIZE, NeedsChecksum, Segmented, complete_checksum,
+};
+pub use header::feature;
+pub use memory::{MAX_REGIONS, Memory, MemoryError, Region};
+pub use pair::{Bases, Frame, Pair};
+pub use port::{Failure, Port, Unavailable};
+pub use receive::Received;
+pub use ring::MAX_SEGMENTS;
+pub use send::{MAX_FRAME, Next, Sent};
+pub use setup::{Direction, PairSetup, Part, QueueSetup, Violation};
+
+// Rings hold little-endian numbers, and this crate reads them as the machine's own.
+const _: () = assert!(cfg!(target_endian = "little"));
