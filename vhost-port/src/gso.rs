@@ -1,6 +1,8 @@
 //! What a guest leaves to us: the checksum of a packet, and the segmentation of a large one. All on our own
 //! copy of the frame.
 
+use std::ops::Range;
+
 use wire::{Body, Origin, checksum, proto};
 
 /// Bytes of payload in a segment, at least: what fits an MTU of 296, the smallest in use (RFC 1191, table 7-1),
@@ -97,11 +99,11 @@ pub fn complete_checksum(frame: &mut [u8], at: NeedsChecksum) -> Result<(), BadO
 
 /// A large TCP frame, cut into segments with headers and checksums of their own.
 #[derive(Clone, Debug)]
-pub struct Segmented<'a> {
-    /// Ethernet, IP and TCP headers, with tags and options.
-    headers: &'a [u8],
-    /// What of the payload is left.
-    payload: &'a [u8],
+pub struct Segmented {
+    /// Bytes of Ethernet, IP and TCP headers, with tags and options.
+    headers: usize,
+    /// What of the payload is left: from where to where.
+    payload: Range<usize>,
     size: usize,
     l3: usize,
     l4: usize,
@@ -117,12 +119,12 @@ const RST: u8 = 0x04;
 const PSH: u8 = 0x08;
 const CWR: u8 = 0x80;
 
-impl<'a> Segmented<'a> {
+impl Segmented {
     /// Prepares to cut `frame`. `mtu`: bytes of an IP packet, at most.
     ///
     /// # Errors
     /// If the frame is not what `gso` says, is malformed, or its segments would not fit.
-    pub fn new(frame: &'a [u8], gso: Gso, mtu: u16) -> Result<Self, BadOffload> {
+    pub fn new(frame: &[u8], gso: Gso, mtu: u16) -> Result<Self, BadOffload> {
         let v4 = match gso.kind {
             GsoKind::TcpV4 => true,
             GsoKind::TcpV6 => false,
@@ -140,10 +142,10 @@ impl<'a> Segmented<'a> {
             _ => return Err(BadOffload::NotThatKind),
         };
         let [l3, l4, payload, end] = [l3, l4, payload, end].map(usize::from);
-        let (headers, rest) = frame
-            .split_at_checked(payload)
-            .ok_or(BadOffload::Malformed)?;
-        let payload = rest.get(..end - payload).ok_or(BadOffload::Malformed)?;
+        let headers = frame.get(..payload).ok_or(BadOffload::Malformed)?;
+        if frame.len() < end || end < payload {
+            return Err(BadOffload::Malformed);
+        }
         let tcp = headers.get(l4..).and_then(|tcp| tcp.first_chunk::<20>());
         let tcp = tcp.ok_or(BadOffload::Malformed)?;
         if tcp[13] & (SYN | RST) != 0 {
@@ -159,8 +161,8 @@ impl<'a> Segmented<'a> {
         }
         let sequence = u32::from_be_bytes([tcp[4], tcp[5], tcp[6], tcp[7]]);
         Ok(Self {
-            headers,
-            payload,
+            headers: payload,
+            payload: payload..end,
             size,
             l3,
             l4,
@@ -178,22 +180,22 @@ impl<'a> Segmented<'a> {
 
     /// Bytes of the longest segment.
     pub fn longest(&self) -> usize {
-        self.headers.len() + self.size
+        self.headers + self.size
     }
 
-    /// Writes the next segment to the start of `to` and returns its length. `None` after the last one, or if
-    /// `to` is too short, where it stays the next.
-    pub fn write_next(&mut self, to: &mut [u8]) -> Option<usize> {
+    /// Writes the next segment of `frame`, which is that given to [`new`](Self::new), to the start of `to` and
+    /// returns its length. `None` after the last one, or if `to` is too short, where it stays the next.
+    pub fn write_next(&mut self, frame: &[u8], to: &mut [u8]) -> Option<usize> {
         if self.left() == 0 {
             return None;
         }
-        let (now, later) = self.payload.split_at(self.size.min(self.payload.len()));
-        let (headers, data) = to
-            .get_mut(..self.headers.len() + now.len())?
-            .split_at_mut(self.headers.len());
-        headers.copy_from_slice(self.headers);
+        let middle = self.payload.end.min(self.payload.start + self.size);
+        let now = frame.get(self.payload.start..middle)?;
+        let later = middle..self.payload.end;
+        let len = self.headers + now.len();
+        let (headers, data) = to.get_mut(..len)?.split_at_mut(self.headers);
+        headers.copy_from_slice(frame.get(..self.headers)?);
         data.copy_from_slice(now);
-        let len = headers.len() + now.len();
         self.tcp_header(&mut headers[self.l4..], later.is_empty());
         let (ip, tcp) = to[self.l3..len].split_at_mut(self.l4 - self.l3);
         if self.v4 {
