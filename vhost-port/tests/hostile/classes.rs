@@ -311,14 +311,14 @@ fn notifications_to_something_else() {
 fn rings_that_are_not_there() {
     let _turn = turn();
     refused("virtqueue 4, of 4", |raw| {
-        raw.send(Req::SET_VRING_NUM, &words(&[4, 256]))
+        raw.send(Req::SET_VRING_NUM, &words(&[4, 256]));
     });
     refused("virtqueue 4294967295, of 4", |raw| {
         raw.send(Req::SET_VRING_BASE, &words(&[u32::MAX, 0]));
     });
     refused("virtqueue 4, of 4", |raw| raw.addresses(4, [0; 3]));
     refused("virtqueue 5, of 4", |raw| {
-        raw.send(Req::GET_VRING_BASE, &words(&[5, 0]))
+        raw.send(Req::GET_VRING_BASE, &words(&[5, 0]));
     });
     refused("virtqueue 255, of 4", |raw| {
         raw.bring_up(SPLIT, &shared());
@@ -402,7 +402,7 @@ fn out_of_order() {
         raw.send(Req::SET_OWNER, &[]);
     });
     refused("virtqueue 0 is started before SET_FEATURES", |raw| {
-        raw.kick(0)
+        raw.kick(0);
     });
     refused("virtqueue 0 is started before SET_MEM_TABLE", |raw| {
         raw.owner_and_features(SPLIT);
