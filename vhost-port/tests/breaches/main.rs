@@ -20,7 +20,7 @@ fn turn() -> MutexGuard<'static, ()> {
 }
 
 /// The name of all shared memory here.
-const NAME: &str = "hostile-memory";
+const NAME: &str = "breach-memory";
 
 /// Plays `front` against a device, and expects the connection to end for a reason with `expected` in it.
 fn refused(expected: &str, front: impl FnOnce(&Raw)) {
