@@ -6,6 +6,7 @@ use std::io;
 use std::net::UdpSocket;
 use std::os::fd::AsFd;
 use std::os::unix::process::CommandExt;
+use std::path::Path;
 use std::process::Command;
 use std::sync::mpsc;
 use std::thread;
@@ -16,18 +17,21 @@ use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
 use super::*;
 
-/// Set in the process of its own.
+/// Set in the process of its own, to a folder that is there for it.
 const ALONE: &str = "MULTISTACK_TEST_ALONE";
 
 #[track_caller]
-fn alone(name: &str, test: impl FnOnce()) {
-    if env::var_os(ALONE).is_some() {
-        return test();
+fn alone(name: &str, test: impl FnOnce(&Path)) {
+    if let Some(folder) = env::var_os(ALONE) {
+        return test(Path::new(&folder));
     }
+    let folder = env::temp_dir().join(format!("multistack-{name}-{}", std::process::id()));
+    fs::create_dir(&folder).unwrap();
     let mut command = Command::new(env::current_exe().unwrap());
     command.args(["--exact", "--nocapture"]);
     command.arg(format!("confinement::tests::{name}"));
-    let output = command.env(ALONE, "1").output().unwrap();
+    let output = command.env(ALONE, &folder).output().unwrap();
+    fs::remove_dir_all(&folder).unwrap();
     let stdout = String::from_utf8_lossy(&output.stdout);
     assert!(
         output.status.success() && stdout.contains("1 passed"),
@@ -42,7 +46,7 @@ fn errno(error: &io::Error) -> Option<Errno> {
 
 #[test]
 fn what_no_switch_does_is_no_system_call() {
-    alone("what_no_switch_does_is_no_system_call", || {
+    alone("what_no_switch_does_is_no_system_call", |_| {
         let netns = File::open("/proc/self/ns/net").unwrap();
         let (sender, orders) = mpsc::channel::<()>();
         let earlier = thread::spawn(move || {
@@ -74,14 +78,14 @@ fn what_no_switch_does_is_no_system_call() {
 
 #[test]
 fn what_a_switch_does_it_still_can() {
-    alone("what_a_switch_does_it_still_can", || {
+    alone("what_a_switch_does_it_still_can", |base| {
         calls::confine(false).unwrap();
         assert_eq!(thread::spawn(|| 7).join().unwrap(), 7);
         test_kill_process(getpid()).unwrap();
         UdpSocket::bind("[::1]:0").unwrap();
         socket(AddressFamily::NETLINK, SocketType::RAW, None).unwrap();
         assert!(nix::unistd::User::from_name("root").unwrap().is_some());
-        let folder = env::temp_dir().join(format!("multistack-calls-{}", std::process::id()));
+        let folder = base.join("new");
         fs::create_dir(&folder).unwrap();
         fs::write(folder.join("a"), "a").unwrap();
         assert_eq!(fs::read_dir(&folder).unwrap().count(), 1);
@@ -95,7 +99,6 @@ fn every_thread_is_left_with_its_folders_and_capabilities() {
     alone(
         "every_thread_is_left_with_its_folders_and_capabilities",
         || {
-            let base = env::temp_dir().join(format!("multistack-files-{}", std::process::id()));
             let [open, emptied, closed] = ["open", "emptied", "closed"].map(|name| base.join(name));
             for folder in [&open, &emptied, &closed] {
                 fs::create_dir_all(folder).unwrap();
@@ -144,15 +147,13 @@ fn every_thread_is_left_with_its_folders_and_capabilities() {
             let earlier = earlier.unwrap().join().unwrap();
             assert_eq!(earlier.effective, before & HOST);
             assert_eq!(earlier.permitted, before & HOST);
-            // To be removed by who may.
-            println!("{}", base.display());
         },
     );
 }
 
 #[test]
 fn a_missing_capability_is_named() {
-    alone("a_missing_capability_is_named", || {
+    alone("a_missing_capability_is_named", |_| {
         let mut sets = capabilities(None).unwrap();
         sets.effective -= CapabilitySet::NET_ADMIN;
         set_capabilities(None, sets).unwrap();
