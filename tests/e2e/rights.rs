@@ -22,10 +22,10 @@ const NET_RAW: u64 = 1 << 13;
 const IPC_LOCK: u64 = 1 << 14;
 const SYS_ADMIN: u64 = 1 << 21;
 
-/// With a port over AF_XDP.
+/// With a port over `AF_XDP`.
 const CONTROL: u64 = CHOWN | DAC_OVERRIDE | FOWNER | NET_ADMIN | SYS_ADMIN;
 
-/// The least to start with a port over AF_XDP.
+/// The least to start with a port over `AF_XDP`.
 const GIVEN: u64 = NET_ADMIN | NET_RAW | IPC_LOCK | SYS_ADMIN;
 
 /// Each thread, and the capabilities that it has.
