@@ -133,6 +133,8 @@ pub fn run(eal_args: &[String], config: &Config) -> Result<(), RunError> {
 /// All threads are there, and devices and memory set up.
 fn confine(confinement: Confinement, eal: &Eal, socket: &Path) -> Result<(), RunError> {
     let runtime_dir = eal.runtime_dir();
+    // One without a folder is in the working directory.
+    let socket = std::path::absolute(socket).unwrap_or_else(|_| socket.to_owned());
     let above = [runtime_dir.parent(), socket.parent()];
     let emptied: Vec<_> = above.into_iter().flatten().map(Path::to_owned).collect();
     let folders = [vec![runtime_dir], eal.huge_dirs()].concat();
