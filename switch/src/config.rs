@@ -139,6 +139,11 @@ struct Options {
     /// Never sleep: workers poll all the time [default: an idle one sleeps up to 100 µs]
     #[arg(long, action = ArgAction::SetTrue)]
     poll: bool,
+
+    /// Keep all rights of the start, and write to any file: for a driver that needs them later on, such as
+    /// to open devices [default: what is not needed any more is given up]
+    #[arg(long, action = ArgAction::SetTrue)]
+    unconfined: bool,
 }
 
 /// A host address, and the port that it is on.
@@ -223,6 +228,8 @@ pub struct Config {
     pub promiscuous: bool,
     /// Pure polling.
     pub poll: bool,
+    /// Rights of the start are kept.
+    pub unconfined: bool,
     source: Source,
 }
 
@@ -311,6 +318,7 @@ impl Config {
             policy: _,
             promiscuous,
             poll,
+            unconfined,
             source: _,
         } = self;
         let options = [
@@ -329,6 +337,7 @@ impl Config {
             ("mtu", *mtu != other.mtu),
             ("promiscuous", *promiscuous != other.promiscuous),
             ("poll", *poll != other.poll),
+            ("unconfined", *unconfined != other.unconfined),
         ];
         let changed = options.iter().filter(|(_, is_other)| *is_other);
         changed.map(|(name, _)| *name).collect()
@@ -370,6 +379,7 @@ impl Config {
             policy: cli.policy.or(file.policy),
             promiscuous: cli.promiscuous || file.promiscuous,
             poll: cli.poll || file.poll,
+            unconfined: cli.unconfined || file.unconfined,
             source,
         };
         config.check().map_err(ConfigError::Bad)?;

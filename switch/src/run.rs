@@ -3,7 +3,7 @@
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroU64;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -18,6 +18,7 @@ use wire::MacAddr;
 use crate::claims::Claims;
 use crate::classify::{self, Broadcasts, Hosts, MAX_HOSTS};
 use crate::config::Config;
+use crate::confinement::Confinement;
 use crate::control::{Bounds, Control, MEMZONE, Setup};
 use crate::ending::finish;
 use crate::error::{RunError, setup};
@@ -55,6 +56,7 @@ pub fn run(eal_args: &[String], config: &Config) -> Result<(), RunError> {
     })?;
     raise_file_limit();
     let policy = Policy::of(config)?;
+    let confinement = Confinement::begin(eal_args, config.unconfined)?;
     // Dropped in reverse order: EAL's files go last.
     let eal = Eal::primary(eal_args)?;
     let default = || PathBuf::from(format!("/run/multistack/{}.sock", eal.file_prefix()));
@@ -119,12 +121,24 @@ pub fn run(eal_args: &[String], config: &Config) -> Result<(), RunError> {
         source,
     })?;
     let result = start_hosts(&mut control, &region, &buffers).and_then(|()| {
+        confine(confinement, &eal, &path)?;
         await_addresses(config);
         announce(&control, &lcores, &path);
         control.run().map_err(RunError::from)
     });
     finish(control, running, result.is_ok());
     result
+}
+
+/// All threads are there, and devices and memory set up.
+fn confine(confinement: Confinement, eal: &Eal, socket: &Path) -> Result<(), RunError> {
+    let runtime_dir = eal.runtime_dir();
+    // One without a folder is in the working directory.
+    let socket = std::path::absolute(socket).unwrap_or_else(|_| socket.to_owned());
+    let above = [runtime_dir.parent(), socket.parent()];
+    let emptied: Vec<_> = above.into_iter().flatten().map(Path::to_owned).collect();
+    let folders = [vec![runtime_dir], eal.huge_dirs()].concat();
+    confinement.complete(folders, &emptied)
 }
 
 fn nic_setups(nics: &[Nic], config: &Config) -> Result<Vec<NicSetup>, RunError> {
@@ -211,7 +225,7 @@ fn await_addresses(config: &Config) {
     }
 }
 
-fn announce(control: &Control, lcores: &[Lcore], path: &std::path::Path) {
+fn announce(control: &Control, lcores: &[Lcore], path: &Path) {
     for nic in &control.nics {
         let row = nic.row();
         tracing::info!(
