@@ -152,7 +152,9 @@ impl<I: Io> Worker<I> {
             // No more than a burst.
             #[allow(clippy::cast_possible_truncation)]
             let staged = guest.as_ref().map_or(0, |guest| guest.waiting()) as u32;
-            snapshot.vports.push((vport.slot, counters, vport.held + staged));
+            snapshot
+                .vports
+                .push((vport.slot, counters, vport.held + staged));
         }
     }
 }

@@ -106,7 +106,11 @@ impl Vm {
     /// Sends a frame behind a header of these flags, `gso_type`, and 16-bit fields.
     fn send_with(&mut self, flags: u8, gso: u8, fields: [u16; 4], frame: &[u8]) {
         let fields = fields.iter().flat_map(|field| field.to_le_bytes());
-        let header: Vec<u8> = [flags, gso].into_iter().chain(fields).chain([0, 0]).collect();
+        let header: Vec<u8> = [flags, gso]
+            .into_iter()
+            .chain(fields)
+            .chain([0, 0])
+            .collect();
         let addr = TO_SEND + self.sent % 64 * 0x1_0000;
         self.sent += 1;
         self.memory.write(addr, &header);
@@ -144,7 +148,10 @@ fn what_is_claimed_for_a_guest_is_copied_to_it() {
         .map(|n| udp(IN, &format!("192.0.2.9:{}", 1000 + n), "192.0.2.1:7"))
         .collect();
     bench.receive(&many[..90]);
-    bench.receive(&[udp(IN, CLIENT, "192.0.2.1:8"), udp(IN, CLIENT, "192.0.2.1:9")]);
+    bench.receive(&[
+        udp(IN, CLIENT, "192.0.2.1:8"),
+        udp(IN, CLIENT, "192.0.2.1:9"),
+    ]);
     bench.receive(&many[90..]);
     assert_eq!(vm.frames(), many);
     assert_eq!(bench.drain(3).len(), 1);
@@ -161,10 +168,7 @@ fn what_a_guest_sends_is_checked() {
     let mut vm = Vm::attach(&mut bench);
     bench.claim("udp 192.0.2.1:7", VM);
     bench.claim("udp 192.0.2.1:8", 3);
-    let other_mac = Eth {
-        src: IN.src,
-        ..OUT
-    };
+    let other_mac = Eth { src: IN.src, ..OUT };
     for frame in [
         from_vm(),
         udp(OUT, "192.0.2.1:8", CLIENT),
@@ -196,12 +200,14 @@ fn what_is_left_to_the_switch_is_done_or_refused() {
     // The field holds the pseudo-header's sum, and the rest is to be added: as good as from scratch.
     let whole = from_vm();
     let mut unfinished = whole.clone();
-    let pseudo = wire::checksum::internet(&[
-        &whole[26..34],
-        &[0, 17],
-        &u16::try_from(whole.len() - 34).unwrap().to_be_bytes(),
-    ]
-    .concat());
+    let pseudo = wire::checksum::internet(
+        &[
+            &whole[26..34],
+            &[0, 17],
+            &u16::try_from(whole.len() - 34).unwrap().to_be_bytes(),
+        ]
+        .concat(),
+    );
     unfinished[40..42].copy_from_slice(&(!pseudo).to_be_bytes());
     vm.send_with(1, 0, [0, 0, 34, 6], &unfinished);
     bench.worker.step();
@@ -223,7 +229,11 @@ fn what_is_left_to_the_switch_is_done_or_refused() {
         bench.worker.step();
     }
     let sent = bench.wire();
-    let payload: Vec<u8> = sent.iter().flat_map(|frame| &frame[small.len()..]).copied().collect();
+    let payload: Vec<u8> = sent
+        .iter()
+        .flat_map(|frame| &frame[small.len()..])
+        .copied()
+        .collect();
     assert_eq!(sent.len(), 40);
     assert_eq!(payload, large[small.len()..]);
     // Segments beyond the MTU, and longer than a buffer without any.
@@ -362,8 +372,12 @@ fn limits_hold_for_guests_too() {
     let mut vm = Vm::attach(&mut bench);
     bench.claim("udp 192.0.2.1:7", VM);
     let meters = &bench.meters[usize::from(VM)];
-    meters.rx.set("1kpps".parse().unwrap(), Duration::from_millis(10));
-    meters.tx.set("1kpps".parse().unwrap(), Duration::from_millis(10));
+    meters
+        .rx
+        .set("1kpps".parse().unwrap(), Duration::from_millis(10));
+    meters
+        .tx
+        .set("1kpps".parse().unwrap(), Duration::from_millis(10));
     vm.give(100);
     let (mut received, mut sent) = (0, 0);
     for ms in 0..50 {
