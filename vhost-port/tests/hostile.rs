@@ -140,7 +140,12 @@ fn race(features: u64, mutate: impl Fn(&Guest, &[Driver; 2], u64) + Sync) -> (us
             let ended = Memory::map(guest.table()).is_ok_and(|memory| {
                 let [rx, tx] = drivers.each_ref().map(|driver| Some(driver.setup()));
                 let memory = Arc::new(memory);
-                let setup = PairSetup { memory, features, rx, tx };
+                let setup = PairSetup {
+                    memory,
+                    features,
+                    rx,
+                    tx,
+                };
                 Pair::new(setup).is_ok_and(|mut pair| use_it(&mut pair, 50).is_ok())
             });
             violations += usize::from(!ended);
