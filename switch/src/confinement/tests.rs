@@ -99,7 +99,7 @@ fn what_a_switch_does_it_still_can() {
 fn every_thread_is_left_with_its_folders_and_capabilities() {
     alone(
         "every_thread_is_left_with_its_folders_and_capabilities",
-        || {
+        |base| {
             let names = ["open", "sockets", "emptied", "closed"];
             let [open, sockets, emptied, closed] = names.map(|name| base.join(name));
             for folder in [&open, &sockets, &emptied, &closed] {
