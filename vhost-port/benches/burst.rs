@@ -96,5 +96,6 @@ fn send(features: u64, len: usize) -> f64 {
 /// The median of the rounds: other processes have the CPU now and then.
 fn per_frame(mut spent: Vec<Duration>) -> f64 {
     spent.sort();
-    spent[spent.len() / 2].as_secs_f64() * 1e9 / OFFER as f64
+    let frames = f64::from(u32::try_from(OFFER).unwrap());
+    spent[spent.len() / 2].as_secs_f64() * 1e9 / frames
 }
