@@ -100,8 +100,8 @@ fn every_thread_is_left_with_its_folders_and_capabilities() {
     alone(
         "every_thread_is_left_with_its_folders_and_capabilities",
         |base| {
-            let names = ["open", "sockets", "emptied", "closed"];
-            let [open, sockets, emptied, closed] = names.map(|name| base.join(name));
+            let all = ["open", "sockets", "emptied", "closed"];
+            let [open, sockets, emptied, closed] = all.map(|name| base.join(name));
             for folder in [&open, &sockets, &emptied, &closed] {
                 fs::create_dir_all(folder).unwrap();
                 fs::write(folder.join("old"), "old").unwrap();
