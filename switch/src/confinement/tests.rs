@@ -50,6 +50,7 @@ fn what_no_switch_does_is_no_system_call() {
     alone("what_no_switch_does_is_no_system_call", |_| {
         let netns = File::open("/proc/self/ns/net").unwrap();
         let (sender, orders) = mpsc::channel::<()>();
+        let (running, runs) = mpsc::channel::<()>();
         let earlier = thread::spawn(move || {
             let _ = orders.recv();
             Command::new("true").exec()
@@ -131,10 +132,13 @@ fn every_thread_is_confined() {
             let attempt = attempt.clone();
             let named = thread::Builder::new().name("ms-host7".to_owned());
             named.spawn(move || {
+                drop(running);
                 let _ = orders.recv();
                 attempt()
             })
         };
+        // It has its name then.
+        let _ = runs.recv();
         let before = capabilities(None).unwrap().effective;
         seal().unwrap();
         let folders = Folders {
