@@ -87,7 +87,7 @@ impl HostPath {
             .name(thread_name(&self.config.netdev))
             .spawn(move || {
                 drop(running);
-                forwarder.run()
+                forwarder.run();
             })
             .map_err(|source| Error::System {
                 what: "starting the exception path's thread",
