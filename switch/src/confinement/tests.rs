@@ -50,7 +50,6 @@ fn what_no_switch_does_is_no_system_call() {
     alone("what_no_switch_does_is_no_system_call", |_| {
         let netns = File::open("/proc/self/ns/net").unwrap();
         let (sender, orders) = mpsc::channel::<()>();
-        let (running, runs) = mpsc::channel::<()>();
         let earlier = thread::spawn(move || {
             let _ = orders.recv();
             Command::new("true").exec()
@@ -128,6 +127,7 @@ fn every_thread_is_confined() {
             }
         };
         let (sender, orders) = mpsc::channel::<()>();
+        let (running, runs) = mpsc::channel::<()>();
         let earlier = {
             let attempt = attempt.clone();
             let named = thread::Builder::new().name("ms-host7".to_owned());
