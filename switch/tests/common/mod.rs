@@ -147,7 +147,7 @@ impl Bench {
         self.open(slot, generation, Peer::Stack);
     }
 
-    fn open(&mut self, slot: u16, generation: u8, peer: Peer) {
+    pub fn open(&mut self, slot: u16, generation: u8, peer: Peer) {
         let rings = SwitchSide::new(&self.region, slot, 0);
         let meters = self.meters[usize::from(slot)].clone();
         let vport = Vport::new(slot, generation, peer, rings, LIMITS, meters);
