@@ -79,6 +79,15 @@ impl Testbed {
         row.features
     }
 
+    /// Waits until so many packets were for the guest while no one was at the other end.
+    #[track_caller]
+    pub fn await_missed(&self, name: &str, count: u64) {
+        eventually("packets find no guest", || {
+            let dropped = self.vport(name).rx_dropped;
+            dropped.get("not-connected") >= Some(&count)
+        });
+    }
+
     /// What is the host's, and what is the echo stack's at its port 7, is as if there were no guest.
     #[track_caller]
     pub fn expect_others(&self) {
@@ -131,6 +140,10 @@ impl Testpmd {
         command.args(["--single-file-segments", "-m", "64", &device, "--"]);
         command.args(["--no-mlockall", "--total-num-mbufs=4096"]);
         Self(Process::spawn("testpmd", command.args(args)))
+    }
+
+    pub fn is_running(&mut self) -> bool {
+        self.0.is_running()
     }
 
     /// SIGKILL.
