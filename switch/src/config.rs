@@ -136,7 +136,7 @@ struct Options {
     #[arg(long, action = ArgAction::SetTrue)]
     promiscuous: bool,
 
-    /// Vport over a vhost-user socket, to which a DPDK program (net_virtio_user) or a virtual machine
+    /// Vport over a vhost-user socket, to which a program on DPDK (virtio-user) or a virtual machine
     /// attaches: name=NAME,path=PATH; then client (connect instead of listening), nic=N (port to send
     /// through, 0), rx-limit=, tx-limit=, claim=CLAIM (as msctl port add; repeatable). Repeatable; `msctl
     /// port` adds and removes such at run time

@@ -31,7 +31,8 @@ use switch::vport::{Limits, Peer, Vport};
 use switch::worker::{Channels, NicSetup, Worker};
 use wire::{MacAddr, Vlan};
 
-use io::{BUFFERS, HEADROOM, MockIo, NICS, World};
+pub use io::BUFFERS;
+use io::{HEADROOM, MockIo, NICS, World};
 
 /// The NIC ports' MACs.
 pub const MAC: MacAddr = MacAddr([2, 0, 0, 0, 0, 1]);

@@ -6,6 +6,7 @@ mod common;
 
 mod classes;
 mod many;
+mod tables;
 
 use std::io::ErrorKind::ConnectionReset;
 use std::sync::{Mutex, MutexGuard, PoisonError};
