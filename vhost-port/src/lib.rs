@@ -40,6 +40,7 @@ mod backend;
 mod breach;
 mod call;
 mod device;
+mod early;
 mod endpoint;
 mod features;
 mod gso;

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
@@ -11,6 +11,7 @@ use rustix::io::Errno;
 use vhost::vhost_user::{BackendReqHandler, Error};
 
 use crate::backend::Backend;
+use crate::early::{self, is_early};
 use crate::pace::Pace;
 use crate::peek::{Next, peek};
 use crate::{Breach, Port};
@@ -162,8 +163,12 @@ fn messages(
         {
             return Err(Breach::Deaf.into());
         }
+        if is_early(request, &lock(backend)) {
+            early::enable(&socket, &mut lock(backend))?;
+            continue;
+        }
         let done = handler.handle_request();
-        let mut backend = backend.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut backend = lock(backend);
         if let Some(breach) = backend.breach() {
             return Err(breach.into());
         }
@@ -175,6 +180,10 @@ fn messages(
         }
     }
     Ok(())
+}
+
+fn lock(backend: &Mutex<Backend>) -> MutexGuard<'_, Backend> {
+    backend.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Waits for a whole message; its request, or `None` when the peer has closed.

@@ -14,7 +14,9 @@ use std::thread;
 
 use rustix::net::{AddressFamily, SocketType, socket};
 use rustix::process::{getpid, getppid, test_kill_process};
-use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
+use rustix::thread::{
+    LinkNameSpaceType, capabilities, move_into_link_name_space, set_capabilities,
+};
 
 use super::*;
 
@@ -82,6 +84,8 @@ fn what_a_switch_does_it_still_can() {
     alone("what_a_switch_does_it_still_can", |base| {
         calls::confine(false).unwrap();
         assert_eq!(thread::spawn(|| 7).join().unwrap(), 7);
+        let fewer = thread::spawn(|| set_capabilities(None, capabilities(None).unwrap()));
+        fewer.join().unwrap().unwrap();
         test_kill_process(getpid()).unwrap();
         UdpSocket::bind("[::1]:0").unwrap();
         socket(AddressFamily::NETLINK, SocketType::RAW, None).unwrap();
