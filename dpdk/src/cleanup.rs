@@ -105,6 +105,11 @@ pub(crate) fn take_turns(runtime_dir: &Path, patience: Duration) -> io::Result<O
     }
 }
 
+/// The one that was chosen, or all that are mounted.
+pub(crate) fn huge_dirs_of(chosen: Option<&Path>) -> Vec<PathBuf> {
+    chosen.map_or_else(huge_dirs, |dir| vec![dir.to_owned()])
+}
+
 /// Mounted hugetlbfs directories.
 pub(crate) fn huge_dirs() -> Vec<PathBuf> {
     let mounts = fs::read_to_string("/proc/self/mounts").unwrap_or_default();
@@ -120,8 +125,7 @@ pub(crate) fn huge_dirs() -> Vec<PathBuf> {
 /// stacks that still run are not harmed; nor do they keep the next primary from starting, as they
 /// would with the locks that they hold on EAL's tables, or answer what it asks its own secondaries.
 pub(crate) fn remove_files(prefix: &str, runtime_dir: &Path, huge_dir: Option<&Path>) {
-    let dirs = huge_dir.map_or_else(huge_dirs, |dir| vec![dir.to_owned()]);
-    for dir in dirs {
+    for dir in huge_dirs_of(huge_dir) {
         remove_matching(&dir, |name| is_huge_file(name, prefix));
     }
     remove_matching(runtime_dir, |_| true);

@@ -249,6 +249,11 @@ impl Eal {
         PathBuf::from(dir.to_string_lossy().into_owned())
     }
 
+    /// Where the primary's hugepage files are.
+    pub fn huge_dirs(&self) -> Vec<PathBuf> {
+        cleanup::huge_dirs_of(self.huge_dir.as_deref())
+    }
+
     /// The lcore that is the thread which initialised EAL.
     pub fn main_lcore(&self) -> Lcore {
         // SAFETY: EAL is initialised.

@@ -35,10 +35,7 @@ pub(crate) fn check_hugepages(args: &EalArgs) -> Result<(), EalError> {
     if args.no_huge {
         return Ok(());
     }
-    let dirs = args
-        .huge_dir
-        .clone()
-        .map_or_else(cleanup::huge_dirs, |dir| vec![dir]);
+    let dirs = cleanup::huge_dirs_of(args.huge_dir.as_deref());
     let Some(dir) = dirs.first() else {
         return Err(EalError::new(
             "no hugetlbfs is mounted: mount -t hugetlbfs none /dev/hugepages".to_owned(),

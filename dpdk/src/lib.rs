@@ -15,6 +15,7 @@ pub mod ledger;
 pub mod mbuf;
 pub mod mempool;
 pub mod memzone;
+pub mod threads;
 
 mod bounded;
 mod capture;

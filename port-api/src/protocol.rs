@@ -121,7 +121,7 @@ pub enum Request {
     },
     /// Give up the vport and all claims; the connection stays.
     Detach,
-    /// Who has this local address and port?
+    /// Which stack has this local address and port?
     Holder {
         /// TCP, UDP or SCTP.
         protocol: Protocol,
@@ -222,7 +222,7 @@ pub enum Reply {
     Done,
     /// To [`Request::Holder`].
     Holder {
-        /// A stack, or a process with a kernel socket; None if no one has it.
+        /// None if no stack has it.
         holder: Option<String>,
     },
     /// To [`Request::Ports`].

@@ -14,6 +14,7 @@ use crate::backoff::{Backoff, sharpen_sleeps};
 use crate::claim::{Claim, with_sockets};
 use crate::client::{self, Client, unexpected};
 use crate::error::Error;
+use crate::holder::kernel_holder;
 use crate::protocol::{Attachment, ClaimSpec, PortRow, Reply, Request};
 use crate::raw::{Buffers, Region};
 use crate::ring_port::RingPort;
@@ -174,9 +175,11 @@ impl Vport {
             Reply::Holder { holder } => Ok(Error::InUse {
                 protocol,
                 addr,
-                holder: holder.unwrap_or_else(|| {
-                    "a kernel socket that is bound, and does not listen".to_owned()
-                }),
+                holder: holder
+                    .or_else(|| kernel_holder(protocol, addr))
+                    .unwrap_or_else(|| {
+                        "a kernel socket that is bound, and does not listen".to_owned()
+                    }),
             }),
             other => Err(unexpected(other)),
         }

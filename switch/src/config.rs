@@ -136,16 +136,26 @@ struct Options {
     #[arg(long, action = ArgAction::SetTrue)]
     promiscuous: bool,
 
-    /// Vport over a vhost-user socket, to which a DPDK program (net_virtio_user) or a virtual machine
+    /// Vport over a vhost-user socket, to which a program on DPDK (virtio-user) or a virtual machine
     /// attaches: name=NAME,path=PATH; then client (connect instead of listening), nic=N (port to send
     /// through, 0), rx-limit=, tx-limit=, claim=CLAIM (as msctl port add; repeatable). Repeatable; `msctl
     /// port` adds and removes such at run time
     #[arg(long, value_name = "SPEC")]
     vhost: Vec<VhostPort>,
 
+    /// Folder in which `msctl port add` may have sockets made, besides those of the control socket and of
+    /// each --vhost; repeatable. What the switch may write to is settled at its start
+    #[arg(long, value_name = "DIR")]
+    vhost_dir: Vec<PathBuf>,
+
     /// Never sleep: workers poll all the time [default: an idle one sleeps up to 100 µs]
     #[arg(long, action = ArgAction::SetTrue)]
     poll: bool,
+
+    /// Keep all rights of the start, and write to any file: for a driver that needs them later on, such as
+    /// to open devices [default: what is not needed any more is given up]
+    #[arg(long, action = ArgAction::SetTrue)]
+    unconfined: bool,
 }
 
 mod vhost;
@@ -232,10 +242,14 @@ pub struct Config {
     pub policy: Option<PathBuf>,
     /// Vports over vhost-user sockets.
     pub vhost: Vec<VhostPort>,
+    /// Folders in which there may be others later.
+    pub vhost_dir: Vec<PathBuf>,
     /// Promiscuous mode.
     pub promiscuous: bool,
     /// Pure polling.
     pub poll: bool,
+    /// Rights of the start are kept.
+    pub unconfined: bool,
     source: Source,
 }
 
@@ -323,8 +337,10 @@ impl Config {
             mtu,
             policy: _,
             vhost,
+            vhost_dir,
             promiscuous,
             poll,
+            unconfined,
             source: _,
         } = self;
         let options = [
@@ -342,8 +358,10 @@ impl Config {
             ("txd", *txd != other.txd),
             ("mtu", *mtu != other.mtu),
             ("vhost", *vhost != other.vhost),
+            ("vhost-dir", *vhost_dir != other.vhost_dir),
             ("promiscuous", *promiscuous != other.promiscuous),
             ("poll", *poll != other.poll),
+            ("unconfined", *unconfined != other.unconfined),
         ];
         let changed = options.iter().filter(|(_, is_other)| *is_other);
         changed.map(|(name, _)| *name).collect()
@@ -384,8 +402,10 @@ impl Config {
             mtu: cli.mtu.or(file.mtu),
             policy: cli.policy.or(file.policy),
             vhost: [file.vhost, cli.vhost].concat(),
+            vhost_dir: [file.vhost_dir, cli.vhost_dir].concat(),
             promiscuous: cli.promiscuous || file.promiscuous,
             poll: cli.poll || file.poll,
+            unconfined: cli.unconfined || file.unconfined,
             source,
         };
         config.check().map_err(ConfigError::Bad)?;

@@ -16,7 +16,6 @@ use crate::command::Event;
 use crate::config::Config;
 use crate::foreign::{Closer, Passed};
 use crate::guests::{Guest, Tenants};
-use crate::holder::kernel_holder;
 use crate::nics::Nic;
 use crate::pace::Muffler;
 use crate::peer::Peer;
@@ -134,8 +133,8 @@ fn cost(request: &Request, slots: u16) -> u32 {
     match request {
         // Every worker copies the counters of all vports.
         Request::Stacks { .. } | Request::Stats { .. } => 1 + u32::from(slots) / 64,
-        // New rings; and a look at all processes.
-        Request::Attach { .. } | Request::AddPort(_) | Request::Holder { .. } => 10,
+        // New rings.
+        Request::Attach { .. } | Request::AddPort(_) => 10,
         _ => 1,
     }
 }
@@ -360,10 +359,8 @@ impl Control {
             Request::Take { claim } => self.take(at, claim),
             Request::Holder { protocol, addr } => {
                 let subject = tuple_at(protocol, without_scope(addr), self.nic_of(addr));
-                let holder = match self.claims.owner(&subject) {
-                    Some(slot) => Some(self.tenants().describe(slot)),
-                    None => kernel_holder(protocol, addr),
-                };
+                let slot = self.claims.owner(&subject);
+                let holder = slot.map(|slot| self.tenants().describe(slot));
                 Ok(Reply::Holder { holder })
             }
             Request::Trace(request) => self.trace(&request),

@@ -3,7 +3,7 @@
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroU64;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -18,6 +18,7 @@ use wire::MacAddr;
 use crate::claims::Claims;
 use crate::classify::{self, Broadcasts, Hosts, MAX_HOSTS};
 use crate::config::Config;
+use crate::confinement::{Confinement, Folders};
 use crate::control::{Bounds, Control, MEMZONE, Setup};
 use crate::ending::finish;
 use crate::error::{RunError, setup};
@@ -55,6 +56,7 @@ pub fn run(eal_args: &[String], config: &Config) -> Result<(), RunError> {
     })?;
     raise_file_limit();
     let policy = Policy::of(config)?;
+    let confinement = Confinement::begin(eal_args, config.unconfined)?;
     // Dropped in reverse order: EAL's files go last.
     let eal = Eal::primary(eal_args)?;
     let default = || PathBuf::from(format!("/run/multistack/{}.sock", eal.file_prefix()));
@@ -120,12 +122,36 @@ pub fn run(eal_args: &[String], config: &Config) -> Result<(), RunError> {
     })?;
     let result = start_hosts(&mut control, &region, &buffers).and_then(|()| {
         await_addresses(config);
-        control.add_configured_ports()?;
+        let ports = control.configured_ports()?;
+        confine(confinement, &eal, &path, config)?;
+        control.add_configured(ports)?;
         announce(&control, &lcores, &path);
         control.run().map_err(RunError::from)
     });
     finish(control, running, result.is_ok());
     result
+}
+
+/// All threads are there, and devices and memory set up.
+fn confine(
+    confinement: Confinement,
+    eal: &Eal,
+    socket: &Path,
+    config: &Config,
+) -> Result<(), RunError> {
+    let runtime_dir = eal.runtime_dir();
+    let folder = |path: &Path| {
+        // One without a folder is in the working directory.
+        let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+        path.parent().map(Path::to_owned)
+    };
+    let ports = config.vhost.iter().map(|port| port.path.as_path());
+    let sockets = ports.chain([socket]).filter_map(folder);
+    confinement.complete(Folders {
+        sockets: sockets.chain(config.vhost_dir.clone()).collect(),
+        emptied: folder(&runtime_dir).into_iter().collect(),
+        changed: [vec![runtime_dir], eal.huge_dirs()].concat(),
+    })
 }
 
 fn nic_setups(nics: &[Nic], config: &Config) -> Result<Vec<NicSetup>, RunError> {
@@ -212,7 +238,7 @@ fn await_addresses(config: &Config) {
     }
 }
 
-fn announce(control: &Control, lcores: &[Lcore], path: &std::path::Path) {
+fn announce(control: &Control, lcores: &[Lcore], path: &Path) {
     for nic in &control.nics {
         let row = nic.row();
         tracing::info!(

@@ -38,6 +38,7 @@ mod raw;
 mod reconnect;
 mod reload;
 mod resources;
+mod rights;
 mod scene;
 mod serving;
 mod shutdown;

@@ -361,6 +361,12 @@ impl Testbed {
     /// nothing left behind.
     #[track_caller]
     pub fn finish(mut self) {
+        self.end();
+    }
+
+    /// The same; the namespaces stay for now.
+    #[track_caller]
+    pub fn end(&mut self) {
         self.assert_conserved();
         let switch = self.take_switch();
         switch.signal(Signal::TERM);

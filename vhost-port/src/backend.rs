@@ -300,6 +300,7 @@ impl VhostUserBackendReqHandlerMut for Backend {
         }
     }
 
+    /// Of a network device, pairs: so QEMU and DPDK understand it.
     fn get_queue_num(&mut self) -> Result<u64> {
         Ok(self.rings.len() as u64 / 2)
     }

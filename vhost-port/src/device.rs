@@ -6,6 +6,8 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
+use rustix::thread::{CapabilitySet, capabilities, set_capabilities};
+
 use crate::Port;
 use crate::endpoint::{Access, Listener};
 use crate::report::Report;
@@ -75,6 +77,13 @@ pub struct StartError {
     error: io::Error,
 }
 
+impl StartError {
+    /// What kind of error.
+    pub fn kind(&self) -> io::ErrorKind {
+        self.error.kind()
+    }
+}
+
 impl fmt::Display for StartError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {}", self.path.display(), self.error)
@@ -85,6 +94,19 @@ impl std::error::Error for StartError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         Some(&self.error)
     }
+}
+
+/// What reads messages of strangers needs no rights, but for sockets of other users to be connected to.
+fn give_up_capabilities(meeting: &Meeting) -> rustix::io::Result<()> {
+    let keep = match meeting {
+        Meeting::Listen(_) => CapabilitySet::empty(),
+        Meeting::Connect(_) => CapabilitySet::DAC_OVERRIDE,
+    };
+    let mut sets = capabilities(None)?;
+    sets.effective &= keep;
+    sets.permitted &= keep;
+    sets.inheritable = CapabilitySet::empty();
+    set_capabilities(None, sets)
 }
 
 /// A device in service. When it is dropped, its connection, its thread and its socket go.
@@ -114,7 +136,12 @@ impl Device {
         let thread = std::thread::Builder::new().name(format!("vhost-{}", setup.name));
         let report = Report::new(setup.name, Arc::clone(&status), setup.on_event);
         let server = Server::new(setup.port, Arc::clone(&bell), report);
-        let thread = thread.spawn(move || server.run(&meeting))?;
+        let thread = thread.spawn(move || {
+            if let Err(error) = give_up_capabilities(&meeting) {
+                tracing::warn!("a vhost port's thread keeps capabilities: {error}");
+            }
+            server.run(&meeting);
+        })?;
         Ok(Self {
             bell,
             status,

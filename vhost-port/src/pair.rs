@@ -41,19 +41,6 @@ pub struct Pair {
     taken: Vec<(Head, u32)>,
 }
 
-/// Calls the same for both formats, as code of their own.
-macro_rules! with_ring {
-    ($queue:expr, |$ring:ident| $call:expr) => {
-        match &mut $queue.ring {
-            Format::Split($ring) => $call,
-            Format::Packed($ring) => {
-                let $ring = &mut **$ring;
-                $call
-            }
-        }
-    };
-}
-
 impl Pair {
     /// Checks what the front end has described. Both queues that are there are enabled.
     ///
@@ -125,7 +112,11 @@ impl Pair {
             header_len: self.header_len,
             taken: &mut self.taken,
         };
-        with_ring!(queue, |ring| receiver.burst(ring, frames))
+        let done = match &mut queue.ring {
+            Format::Split(ring) => receiver.burst(ring, frames),
+            Format::Packed(ring) => receiver.burst(&mut **ring, frames),
+        };
+        done.map_err(|violation| blame(&self.memory, violation))
     }
 
     /// Begins a burst of packets from the guest. Returns how many there may be: 0 if there is none.
@@ -135,13 +126,10 @@ impl Pair {
     #[inline]
     pub fn begin_send(&mut self) -> Result<usize, Violation> {
         let enabled = self.tx_enabled;
-        let Some((mut sender, ring)) = self.sending() else {
-            return Ok(0);
-        };
-        match ring {
+        self.sending(0, |mut sender, ring| match ring {
             Format::Split(ring) => begin(&mut sender, ring, enabled),
             Format::Packed(ring) => begin(&mut sender, &mut **ring, enabled),
-        }
+        })
     }
 
     /// Copies the next packet of the guest to the start of `to`.
@@ -150,13 +138,10 @@ impl Pair {
     /// As for [`receive`](Self::receive).
     #[inline]
     pub fn copy_next(&mut self, to: &mut [u8]) -> Result<Next, Violation> {
-        let Some((mut sender, ring)) = self.sending() else {
-            return Ok(Next::End);
-        };
-        match ring {
+        self.sending(Next::End, |mut sender, ring| match ring {
             Format::Split(ring) => sender.next(ring, to),
             Format::Packed(ring) => sender.next(&mut **ring, to),
-        }
+        })
     }
 
     /// Passes over the next packet of the guest.
@@ -164,14 +149,11 @@ impl Pair {
     /// # Errors
     /// As for [`receive`](Self::receive).
     pub fn skip_next(&mut self) -> Result<(), Violation> {
-        let Some((mut sender, ring)) = self.sending() else {
-            return Ok(());
-        };
-        match ring {
-            Format::Split(ring) => sender.skip(ring)?,
-            Format::Packed(ring) => sender.skip(&mut **ring)?,
-        };
-        Ok(())
+        let skipped = self.sending(false, |mut sender, ring| match ring {
+            Format::Split(ring) => sender.skip(ring),
+            Format::Packed(ring) => sender.skip(&mut **ring),
+        });
+        skipped.map(|_| ())
     }
 
     /// Ends a burst: gives the buffers of what was copied or skipped back to the guest, and notifies it once,
@@ -182,26 +164,39 @@ impl Pair {
     /// what the guest sent.
     #[inline]
     pub fn end_send(&mut self) -> Result<(), Violation> {
-        let Some((sender, ring)) = self.sending() else {
-            return Ok(());
-        };
-        match ring {
+        self.sending((), |sender, ring| match ring {
             Format::Split(ring) => sender.common.publish(ring, sender.memory),
             Format::Packed(ring) => sender.common.publish(&mut **ring, sender.memory),
-        }
+        })
     }
 
+    /// `none` if there is no queue that the guest sends into.
     #[inline(always)]
-    fn sending(&mut self) -> Option<(Sender<'_>, &mut Format)> {
-        let queue = self.tx.as_mut()?;
+    fn sending<T>(
+        &mut self,
+        none: T,
+        work: impl FnOnce(Sender<'_>, &mut Format) -> Result<T, Violation>,
+    ) -> Result<T, Violation> {
+        let Some(queue) = self.tx.as_mut() else {
+            return Ok(none);
+        };
         let sender = Sender {
             memory: &self.memory,
             common: &mut queue.common,
             features: self.features,
             header_len: self.header_len,
         };
-        Some((sender, &mut queue.ring))
+        work(sender, &mut queue.ring).map_err(|violation| blame(&self.memory, violation))
     }
+}
+
+/// Zeros that stand in for lost memory break other rules too.
+#[cold]
+fn blame(memory: &Memory, violation: Violation) -> Violation {
+    if memory.is_lost() {
+        return Violation::MemoryGone;
+    }
+    violation
 }
 
 #[inline]

@@ -9,7 +9,7 @@ use std::mem::MaybeUninit;
 
 use rustix::fd::AsFd;
 use rustix::io::{Errno, ioctl_fionread};
-use rustix::net::{RecvAncillaryBuffer, RecvFlags, ReturnFlags, recvmsg};
+use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, recvmsg};
 use vhost::vhost_user::message::MAX_MSG_SIZE;
 
 use crate::Breach;
@@ -52,7 +52,9 @@ pub(crate) fn peek(socket: impl AsFd) -> Result<Next, Breach> {
         Err(Errno::CONNRESET) => return Ok(Next::End),
         Err(error) => return Err(Breach::System(error.into())),
     };
-    if got.flags.contains(ReturnFlags::CTRUNC) {
+    // The buffer is a bit larger, for alignment.
+    let count: usize = fds.drain().map(count).sum();
+    if got.flags.contains(ReturnFlags::CTRUNC) || count > MAX_FDS {
         return Err(Breach::TooManyFds);
     }
     match got.bytes {
@@ -74,4 +76,11 @@ pub(crate) fn peek(socket: impl AsFd) -> Result<Next, Breach> {
     } else {
         Next::Message(request)
     })
+}
+
+fn count(message: RecvAncillaryMessage<'_>) -> usize {
+    match message {
+        RecvAncillaryMessage::ScmRights(fds) => fds.count(),
+        _ => 0,
+    }
 }

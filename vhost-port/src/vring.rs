@@ -53,22 +53,17 @@ impl Vring {
         self.addresses = Some(addresses);
     }
 
-    /// Split: the available index. Packed: QEMU says where both sides are, virtio-user only where the driver
-    /// is. Since a device stops with all used that it has taken, both are at the same place.
+    /// Split: the available index. Packed: see [`QueueSetup::base`].
     pub(crate) fn set_base(
         &mut self,
         index: usize,
         base: u32,
         features: u64,
     ) -> Result<(), Breach> {
-        let driver = base & 0xffff;
-        self.base = if is_packed(features) {
-            driver | driver << 16
-        } else if base == driver {
-            base
-        } else {
+        if !is_packed(features) && base > u32::from(u16::MAX) {
             return Err(Breach::RingBase { index, base });
-        };
+        }
+        self.base = base;
         Ok(())
     }
 

@@ -7,12 +7,11 @@
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::AsFd;
 
-use port_api::{ClaimSpec, Kind, Protocol, What, bind};
+use port_api::{ClaimSpec, Kind, Protocol, What, bind, kernel_holder};
 use wire::proto;
 
 use super::{Claimant, Claims, Surroundings, socket};
 use crate::foreign::Passed;
-use crate::holder::kernel_holder;
 use crate::key::Subject;
 use crate::refusal::Refusal;
 use crate::tables::has_ports;

@@ -1,5 +1,6 @@
 //! Vports over vhost-user sockets: added and taken away.
 
+use std::io;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -11,6 +12,7 @@ use vhost_port::{Access, Device, DeviceSetup, Mode, Port};
 use super::rights::may_change;
 use super::{Control, Failure};
 use crate::claims::Claimant;
+use crate::config::VhostPort;
 use crate::error::{RunError, setup};
 use crate::foreign::Passed;
 use crate::guests::Guest;
@@ -19,6 +21,13 @@ use crate::refusal::Refusal;
 use crate::stacks::{Rates, Stack, check_name};
 use crate::vport;
 use crate::workers::Stuck;
+
+/// A port, and the kernel sockets for its claims.
+pub type Configured = (PortSpec, Vec<Passed>);
+
+fn failed(name: &str, why: &str) -> RunError {
+    setup(format!("vhost port {name}: {why}"))
+}
 
 impl Control {
     pub(super) fn add_port_for(
@@ -33,24 +42,38 @@ impl Control {
         Ok(Reply::Added { vport })
     }
 
-    /// Adds the ports of the configuration, at the start.
+    /// The ports of the configuration, with the kernel sockets for their claims: to be made while the
+    /// process may bind to any port.
     ///
     /// # Errors
-    /// One of them cannot be.
-    pub fn add_configured_ports(&mut self) -> Result<(), RunError> {
-        for option in self.config.vhost.clone() {
-            let failed = |why: String| setup(format!("vhost port {}: {why}", option.name));
+    /// A claim's port is in use.
+    pub fn configured_ports(&self) -> Result<Vec<Configured>, RunError> {
+        let one = |option: &VhostPort| {
             let netdev = self.nics.iter().find(|nic| nic.id == option.nic);
             let index =
                 netdev.and_then(|nic| name_to_index(&self.socket.listener, nic.host.netdev()).ok());
-            let (wanted, sockets) = with_sockets(&option.claims, index.unwrap_or(0))
-                .map_err(|(spec, error)| failed(format!("bind {}: {error}", spec.what)))?;
+            let (wanted, sockets) =
+                with_sockets(&option.claims, index.unwrap_or(0)).map_err(|(spec, error)| {
+                    failed(&option.name, &format!("bind {}: {error}", spec.what))
+                })?;
             // They are this process's own, and IP sockets.
             let sockets = sockets.into_iter().filter_map(|fd| Passed::new(fd).ok());
-            let spec = option.with_claims(wanted);
-            match self.add_port(User::own(), &spec, sockets.collect()) {
+            Ok((option.with_claims(wanted), sockets.collect()))
+        };
+        self.config.vhost.iter().map(one).collect()
+    }
+
+    /// Adds them.
+    ///
+    /// # Errors
+    /// One of them cannot be.
+    pub fn add_configured(&mut self, ports: Vec<Configured>) -> Result<(), RunError> {
+        for (spec, sockets) in ports {
+            match self.add_port(User::own(), &spec, sockets) {
                 Ok(_) => {}
-                Err(Failure::Refused(refusal)) => return Err(failed(refusal.to_string())),
+                Err(Failure::Refused(refusal)) => {
+                    return Err(failed(&spec.name, &refusal.to_string()));
+                }
                 Err(Failure::Stuck(stuck)) => return Err(stuck.into()),
             }
         }
@@ -152,7 +175,13 @@ impl Control {
             on_event: Box::new(|_| {}),
         };
         Device::start(setup).map_err(|error| {
-            let message = format!("{}: {error}", spec.path.display());
+            let hint = match error.kind() {
+                io::ErrorKind::PermissionDenied => {
+                    ": in this folder the switch may make no sockets: start it with --vhost-dir"
+                }
+                _ => "",
+            };
+            let message = format!("{error}{hint}");
             Refusal::new(libc::EADDRNOTAVAIL, message).into()
         })
     }

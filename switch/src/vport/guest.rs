@@ -6,7 +6,7 @@ use arrayvec::ArrayVec;
 use dpdk::mempool::HEADROOM;
 use port_api::Desc;
 use vhost_port::{
-    BadOffload, Frame, MAX_FRAME, Next, Pair, Port, Received, Segmented, Sent as Copied, Violation,
+    Frame, MAX_FRAME, Next, Pair, Port, Received, Segmented, Sent as Copied, Violation,
     complete_checksum,
 };
 
@@ -236,78 +236,105 @@ impl Vport {
         };
         // Every buffer has that much.
         buf.set_frame(HEADROOM, DATA_ROOM);
+        let taken = match self.fill(guest, pair, left, &mut buf) {
+            Ok(Filled::With(len)) => return Ok(Taken::Packet(packet(len, guest.nic), buf)),
+            Ok(Filled::Nothing) => Ok(Taken::Nothing),
+            Ok(Filled::End) => Ok(Taken::End),
+            Err(violation) => Err(violation),
+        };
+        give_back(io, buf);
+        taken
+    }
+
+    /// Has a buffer hold the next packet.
+    #[inline(always)]
+    fn fill<B: Buf>(
+        &mut self,
+        guest: &mut Guest<B>,
+        pair: &mut Pair,
+        left: &mut usize,
+        buf: &mut B,
+    ) -> Result<Filled, Violation> {
         if guest.cut.is_some() {
             return Ok(guest.next_segment(buf));
         }
         *left -= 1;
         match pair.copy_next(buf.frame_mut())? {
-            Next::End => Ok(Taken::End),
-            Next::Copied(copied) if copied.gso.is_none() => {
-                Ok(self.copied(buf, &copied, guest.nic))
-            }
+            Next::End => Ok(Filled::End),
+            Next::Copied(copied) if copied.gso.is_none() => Ok(self.copied(buf, &copied)),
             Next::Copied(copied) => {
                 guest.large[..copied.len].copy_from_slice(&buf.frame()[..copied.len]);
                 Ok(self.cut(guest, &copied, buf))
             }
             Next::Larger(_) => match pair.copy_next(&mut guest.large)? {
                 Next::Copied(copied) => Ok(self.cut(guest, &copied, buf)),
-                Next::End | Next::Larger(_) => Ok(Taken::Nothing),
+                Next::End | Next::Larger(_) => Ok(Filled::Nothing),
             },
         }
     }
 
     #[inline(always)]
-    fn copied<B: Buf>(&mut self, mut buf: B, copied: &Copied, nic: u8) -> Taken<B> {
+    fn copied<B: Buf>(&mut self, buf: &mut B, copied: &Copied) -> Filled {
         if let Some(at) = copied.checksum
-            && let Err(bad) = complete_checksum(&mut buf.frame_mut()[..copied.len], at)
+            && complete_checksum(&mut buf.frame_mut()[..copied.len], at).is_err()
         {
-            return self.refuse(copied.len, bad);
+            return self.refuse(copied.len, DropReason::TxOffload);
         }
-        Taken::Packet(packet(copied.len, nic), buf)
+        Filled::With(copied.len)
     }
 
     /// The first segment of what was copied into `large`.
     #[cold]
-    fn cut<B: Buf>(&mut self, guest: &mut Guest<B>, copied: &Copied, buf: B) -> Taken<B> {
+    fn cut<B: Buf>(&mut self, guest: &mut Guest<B>, copied: &Copied, buf: &mut B) -> Filled {
         let Some(gso) = copied.gso else {
-            self.drop_copied(copied.len, DropReason::TxBounds);
-            return Taken::Nothing;
+            return self.refuse(copied.len, DropReason::TxBounds);
         };
         match Segmented::new(&guest.large[..copied.len], gso, guest.mtu) {
             Ok(cut) => {
                 guest.cut = Some(cut);
                 guest.next_segment(buf)
             }
-            Err(bad) => self.refuse(copied.len, bad),
+            Err(_) => self.refuse(copied.len, DropReason::TxOffload),
         }
     }
 
     #[cold]
-    fn refuse<B>(&mut self, len: usize, _: BadOffload) -> Taken<B> {
-        self.drop_copied(len, DropReason::TxOffload);
-        Taken::Nothing
-    }
-
-    fn drop_copied(&mut self, len: usize, reason: DropReason) {
+    fn refuse(&mut self, len: usize, reason: DropReason) -> Filled {
         self.counters.tx_packets += 1;
         self.counters.tx_bytes += len as u64;
         self.drop_sent(reason);
+        Filled::Nothing
     }
 }
 
+/// What a buffer holds now.
+enum Filled {
+    /// A packet of so many bytes.
+    With(usize),
+    /// Nothing that can be sent. It has been counted.
+    Nothing,
+    /// Nothing, and there is no more.
+    End,
+}
+
 impl<B: Buf> Guest<B> {
-    fn next_segment(&mut self, mut buf: B) -> Taken<B> {
+    fn next_segment(&mut self, buf: &mut B) -> Filled {
         let Some(cut) = &mut self.cut else {
-            return Taken::Nothing;
+            return Filled::Nothing;
         };
         let len = cut.write_next(&self.large, buf.frame_mut());
         if cut.left() == 0 || len.is_none() {
             self.cut = None;
         }
-        len.map_or(Taken::Nothing, |len| {
-            Taken::Packet(packet(len, self.nic), buf)
-        })
+        len.map_or(Filled::Nothing, Filled::With)
     }
+}
+
+#[cold]
+fn give_back<I: Io>(io: &mut I, buf: I::Buf) {
+    let mut one = Bufs::new();
+    one.push(buf);
+    io.free(&mut one);
 }
 
 fn give_up<I: Io>(

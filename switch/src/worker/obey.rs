@@ -148,7 +148,13 @@ impl<I: Io> Worker<I> {
             let waiting = self.nics.iter().flat_map(|nic| &nic.tx_from);
             let waiting = waiting.filter(|(from, _)| *from == vport.slot);
             counters.tx_waiting = waiting.count() as u64;
-            snapshot.vports.push((vport.slot, counters, vport.held));
+            let guest = &self.guests[usize::from(vport.slot)];
+            // No more than a burst.
+            #[allow(clippy::cast_possible_truncation)]
+            let staged = guest.as_ref().map_or(0, |guest| guest.waiting()) as u32;
+            snapshot
+                .vports
+                .push((vport.slot, counters, vport.held + staged));
         }
     }
 }

@@ -5,7 +5,7 @@ pub mod lab;
 pub mod raw;
 
 pub use lab::{Lab, open_files, within};
-pub use raw::{Raw, Table};
+pub use raw::Raw;
 
 /// Entries of the test's virtqueues.
 pub const SIZE: u32 = 256;

@@ -35,7 +35,7 @@ fn take(port: &Port) -> Vec<u16> {
         let mut taken = Vec::new();
         let mut frame = [0; 2048];
         pair.begin_send()?;
-        while let Next::Packet(_) = pair.copy_next(&mut frame)? {
+        while let Next::Copied(_) = pair.copy_next(&mut frame)? {
             taken.push(u16::from_ne_bytes([frame[0], frame[1]]));
         }
         pair.end_send()?;

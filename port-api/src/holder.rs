@@ -1,9 +1,10 @@
-//! Who in the kernel has a port, as `ss -p` would say.
+//! Who in the kernel has a port, as `ss -p` would say; as far as this process may look.
 
 use std::net::SocketAddr;
 
-use port_api::Protocol;
 use procfs::process::{FDTarget, all_processes};
+
+use crate::protocol::Protocol;
 
 /// The process with a kernel socket on `addr`, or on its port at any address: its name and pid.
 /// None if none is listed: the kernel lists no TCP sockets that are bound and nothing more.

@@ -6,21 +6,25 @@ mod common;
 
 mod classes;
 mod many;
+mod tables;
 
 use std::io::ErrorKind::ConnectionReset;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use common::{Lab, Raw, open_files};
 use vhost_port::End;
 
-static TURN: Mutex<()> = Mutex::new(());
+/// Held by each test from its first line on.
+fn turn() -> MutexGuard<'static, ()> {
+    static TURN: Mutex<()> = Mutex::new(());
+    TURN.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 /// The name of all shared memory here.
-const NAME: &str = "hostile-memory";
+const NAME: &str = "breach-memory";
 
 /// Plays `front` against a device, and expects the connection to end for a reason with `expected` in it.
 fn refused(expected: &str, front: impl FnOnce(&Raw)) {
-    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
     let before = open_files(NAME);
     {
         let lab = Lab::server();

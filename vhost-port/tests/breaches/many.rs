@@ -1,17 +1,16 @@
 //! What adds up only when it is done often.
 
 use std::os::fd::AsFd;
-use std::sync::PoisonError;
 
 use vhost::vhost_user::message::FrontendReq as Req;
 
 use crate::common::raw::{FLAGS, event, longs, memory};
 use crate::common::{Lab, PACKED, REGION, Raw, SPLIT, open_files, within};
-use crate::{NAME, TURN};
+use crate::{NAME, turn};
 
 #[test]
 fn ten_thousand_connections() {
-    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+    let _turn = turn();
     let lab = Lab::server();
     let file = memory(NAME, REGION);
     let before = open_files(NAME);
@@ -36,7 +35,7 @@ fn ten_thousand_connections() {
 /// CVE-2019-14818: every message with descriptors again and again, in one connection.
 #[test]
 fn the_same_messages_again_and_again() {
-    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+    let _turn = turn();
     let lab = Lab::server();
     let file = memory(NAME, REGION);
     let raw = Raw::connect(&lab.folder.socket());
@@ -51,7 +50,7 @@ fn the_same_messages_again_and_again() {
         }
     }
     raw.stop(0);
-    assert_eq!(lab.device.status().queues, 1);
+    lab.until("one runs", |status| status.queues == 1);
     // The pair is set up again without the ring that stopped, which had one for its notifications.
     assert_eq!(open_files(NAME), (before.0 - 1, before.1));
     raw.send(Req::RESET_OWNER, &[]);

@@ -5,9 +5,9 @@ use std::os::fd::AsFd;
 
 use vhost::vhost_user::message::FrontendReq as Req;
 
-use crate::common::raw::{ACK, FLAGS, event, longs, memory, table, words};
-use crate::common::{PACKED, REGION, Raw, SPLIT, Table, USER, part};
-use crate::{NAME, refused};
+use crate::common::raw::{ACK, FLAGS, event, longs, memory, words};
+use crate::common::{PACKED, REGION, Raw, SPLIT, USER, part};
+use crate::{NAME, refused, turn};
 
 fn shared() -> File {
     memory(NAME, REGION)
@@ -15,6 +15,7 @@ fn shared() -> File {
 
 #[test]
 fn short_header() {
+    let _turn = turn();
     refused("a part of a message", |raw| {
         raw.bytes(&[1, 0, 0, 0, 1], &[]);
     });
@@ -26,6 +27,7 @@ fn short_header() {
 
 #[test]
 fn short_body() {
+    let _turn = turn();
     refused("a part of a message", |raw| {
         let file = shared();
         raw.bytes(
@@ -37,6 +39,7 @@ fn short_body() {
 
 #[test]
 fn oversized_message() {
+    let _turn = turn();
     for size in [4097, 1 << 20, u32::MAX] {
         refused("SET_MEM_TABLE: a message of", |raw| {
             let fd = event();
@@ -47,6 +50,7 @@ fn oversized_message() {
 
 #[test]
 fn flags_of_another_version_or_of_an_answer() {
+    let _turn = turn();
     for flags in [0, 2, 3, 5, 0x11, 0x8000_0001] {
         refused("GET_FEATURES: flags", |raw| {
             raw.message(Req::GET_FEATURES as u32, flags, &[], &[]);
@@ -56,6 +60,7 @@ fn flags_of_another_version_or_of_an_answer() {
 
 #[test]
 fn unknown_requests() {
+    let _turn = turn();
     for request in [0, 45, 255, u32::MAX] {
         refused(&format!("request {request}: invalid message"), |raw| {
             let fd = event();
@@ -68,6 +73,7 @@ fn unknown_requests() {
 /// that no one has checked (October 2026) among it.
 #[test]
 fn what_was_not_offered() {
+    let _turn = turn();
     let bodies: [(Req, Vec<u8>); 22] = [
         (Req::SET_LOG_BASE, longs(&[1 << 40, u64::MAX - 4095])),
         (Req::SET_LOG_FD, Vec::new()),
@@ -113,6 +119,7 @@ fn what_was_not_offered() {
 /// CVE-2020-10726, CVE-2022-0669: more descriptors than a message has, on messages with and without.
 #[test]
 fn two_hundred_descriptors() {
+    let _turn = turn();
     for request in [Req::GET_FEATURES, Req::SET_VRING_KICK, Req::SET_MEM_TABLE] {
         refused("more than 8 file descriptors", |raw| {
             let fd = event();
@@ -129,6 +136,7 @@ fn two_hundred_descriptors() {
 /// CVE-2019-14818, CVE-2022-0669.
 #[test]
 fn descriptors_that_do_not_belong_there() {
+    let _turn = turn();
     for (request, body) in [
         (Req::GET_FEATURES, Vec::new()),
         (Req::SET_FEATURES, longs(&[SPLIT])),
@@ -161,6 +169,7 @@ fn descriptors_that_do_not_belong_there() {
 
 #[test]
 fn missing_and_surplus_descriptors() {
+    let _turn = turn();
     refused("SET_VRING_KICK: invalid message", |raw| {
         raw.send(Req::SET_VRING_KICK, &longs(&[0]));
     });
@@ -169,110 +178,9 @@ fn missing_and_surplus_descriptors() {
     });
 }
 
-fn bad_table(expected: &str, count: u32, regions: &[Table], files: &[&File]) {
-    refused(expected, |raw| {
-        raw.owner_and_features(SPLIT);
-        let fds: Vec<_> = files.iter().map(|file| file.as_fd()).collect();
-        raw.message(
-            Req::SET_MEM_TABLE as u32,
-            FLAGS,
-            &table(count, regions),
-            &fds,
-        );
-    });
-}
-
-#[test]
-fn memory_tables_that_do_not_add_up() {
-    let file = shared();
-    let region = [0, REGION, USER, 0];
-    bad_table("SET_MEM_TABLE: invalid message", 0, &[], &[]);
-    bad_table("SET_MEM_TABLE: invalid message", 1, &[region], &[]);
-    bad_table(
-        "SET_MEM_TABLE: invalid message",
-        1,
-        &[region],
-        &[&file, &file],
-    );
-    bad_table(
-        "SET_MEM_TABLE: invalid message",
-        2,
-        &[region, region],
-        &[&file],
-    );
-    bad_table("SET_MEM_TABLE: invalid message", 3, &[region], &[&file]);
-    bad_table(
-        "SET_MEM_TABLE: invalid message",
-        u32::MAX,
-        &[region],
-        &[&file],
-    );
-    let nine: Vec<_> = (0..9)
-        .map(|n| [n * REGION, REGION, USER + n * REGION, 0])
-        .collect();
-    bad_table("more than 8 file descriptors", 9, &nine, &[&file; 9]);
-    bad_table("SET_MEM_TABLE: invalid message", 9, &nine, &[&file; 8]);
-}
-
-/// The size of the guest's memory is checked before it is mapped (October 2026).
-#[test]
-fn memory_tables_that_lie() {
-    let file = shared();
-    let large = u64::MAX - 4095;
-    bad_table(
-        "SET_MEM_TABLE: invalid message",
-        1,
-        &[[0, 0, USER, 0]],
-        &[&file],
-    );
-    bad_table(
-        "SET_MEM_TABLE: invalid message",
-        1,
-        &[[large, REGION, USER, 0]],
-        &[&file],
-    );
-    bad_table(
-        "SET_MEM_TABLE: invalid message",
-        1,
-        &[[0, REGION, large, 0]],
-        &[&file],
-    );
-    bad_table(
-        "SET_MEM_TABLE: invalid message",
-        1,
-        &[[0, REGION, USER, large]],
-        &[&file],
-    );
-    bad_table("region 0 ends at", 1, &[[0, REGION + 1, USER, 0]], &[&file]);
-    bad_table("region 0 ends at", 1, &[[0, REGION, USER, 4096]], &[&file]);
-    bad_table(
-        "a memory table of 0x400000000000 bytes",
-        1,
-        &[[0, 1 << 46, USER, 0]],
-        &[&file],
-    );
-    let twice = [[0, REGION, USER, 0], [REGION, REGION, USER + 4096, 0]];
-    bad_table("overlap", 2, &twice, &[&file, &file]);
-    // The first region is mapped before the second turns out to be none.
-    let folder = File::open("/proc/self").unwrap();
-    let zero = File::open("/dev/zero").unwrap();
-    let second = [REGION, 1, USER + REGION, 0];
-    for other in [&folder, &zero] {
-        bad_table(
-            "region 1",
-            2,
-            &[[0, REGION, USER, 0], second],
-            &[&file, other],
-        );
-    }
-    let folder = File::open("/usr").unwrap();
-    bad_table("cannot map region 0", 1, &[[0, 1, USER, 0]], &[&folder]);
-    let read_only = File::open("/proc/self/exe").unwrap();
-    bad_table("cannot map region 0", 1, &[[0, 1, USER, 0]], &[&read_only]);
-}
-
 #[test]
 fn notifications_to_something_else() {
+    let _turn = turn();
     for (request, what) in [
         (Req::SET_VRING_KICK, "kick"),
         (Req::SET_VRING_CALL, "call"),
@@ -297,15 +205,16 @@ fn notifications_to_something_else() {
 
 #[test]
 fn rings_that_are_not_there() {
+    let _turn = turn();
     refused("virtqueue 4, of 4", |raw| {
-        raw.send(Req::SET_VRING_NUM, &words(&[4, 256]))
+        raw.send(Req::SET_VRING_NUM, &words(&[4, 256]));
     });
     refused("virtqueue 4294967295, of 4", |raw| {
         raw.send(Req::SET_VRING_BASE, &words(&[u32::MAX, 0]));
     });
     refused("virtqueue 4, of 4", |raw| raw.addresses(4, [0; 3]));
     refused("virtqueue 5, of 4", |raw| {
-        raw.send(Req::GET_VRING_BASE, &words(&[5, 0]))
+        raw.send(Req::GET_VRING_BASE, &words(&[5, 0]));
     });
     refused("virtqueue 255, of 4", |raw| {
         raw.bring_up(SPLIT, &shared());
@@ -322,6 +231,7 @@ fn rings_that_are_not_there() {
 
 #[test]
 fn rings_that_make_no_sense() {
+    let _turn = turn();
     for size in [0, 3, 255, 1 << 16, u32::MAX] {
         refused("virtqueue 0: a size of", |raw| {
             raw.owner_and_features(SPLIT);
@@ -354,6 +264,7 @@ fn rings_that_make_no_sense() {
 
 #[test]
 fn rings_outside_the_memory_table() {
+    let _turn = turn();
     let places = [
         USER - 0x1000,
         USER + REGION,
@@ -381,12 +292,13 @@ fn rings_outside_the_memory_table() {
 
 #[test]
 fn out_of_order() {
+    let _turn = turn();
     refused("a second SET_OWNER", |raw| {
         raw.send(Req::SET_OWNER, &[]);
         raw.send(Req::SET_OWNER, &[]);
     });
     refused("virtqueue 0 is started before SET_FEATURES", |raw| {
-        raw.kick(0)
+        raw.kick(0);
     });
     refused("virtqueue 0 is started before SET_MEM_TABLE", |raw| {
         raw.owner_and_features(SPLIT);
@@ -411,6 +323,7 @@ fn out_of_order() {
 
 #[test]
 fn features_that_were_not_offered() {
+    let _turn = turn();
     for bit in [26, 33, 37, 63] {
         refused("were not offered", |raw| {
             raw.owner_and_features(SPLIT | 1 << bit);
@@ -432,6 +345,7 @@ fn features_that_were_not_offered() {
 
 #[test]
 fn bodies_of_the_wrong_size() {
+    let _turn = turn();
     for (request, size) in [
         (Req::SET_FEATURES, 0),
         (Req::SET_FEATURES, 9),
@@ -451,6 +365,7 @@ fn bodies_of_the_wrong_size() {
 /// The vhost crate would wait for it without end.
 #[test]
 fn answers_that_are_not_read() {
+    let _turn = turn();
     refused("does not read the answers", |raw| {
         raw.socket.set_nonblocking(true).unwrap();
         while raw.message(Req::GET_FEATURES as u32, ACK, &[], &[]) {}
