@@ -18,6 +18,7 @@ use crate::users::{NOBODY, connect, refused};
 const MRG_RXBUF: u32 = 15;
 const INDIRECT: u32 = 28;
 const RING_PACKED: u32 = 34;
+const IN_ORDER: u32 = 35;
 
 fn echo_addr() -> String {
     format!("{HOST_V4}:7")
@@ -137,14 +138,19 @@ fn testpmd_is_killed_and_the_next_one_goes_on() {
 fn with_every_kind_of_ring() {
     let bed = Testbed::start();
     bed.add_guest("pmd", &[]);
-    let kinds: [(&str, &[u32], &[u32]); 4] = [
-        ("", &[MRG_RXBUF, INDIRECT], &[RING_PACKED]),
-        (",mrg_rxbuf=0,in_order=0", &[], &[MRG_RXBUF, RING_PACKED]),
-        (",packed_vq=1", &[RING_PACKED, MRG_RXBUF], &[]),
+    let kinds: [(&str, &[u32], &[u32]); 5] = [
+        ("", &[MRG_RXBUF, INDIRECT, IN_ORDER], &[RING_PACKED]),
+        (",in_order=0", &[MRG_RXBUF], &[IN_ORDER, RING_PACKED]),
         (
-            ",packed_vq=1,mrg_rxbuf=0,queue_size=64",
+            ",mrg_rxbuf=0,in_order=0",
+            &[],
+            &[MRG_RXBUF, IN_ORDER, RING_PACKED],
+        ),
+        (",packed_vq=1", &[RING_PACKED, MRG_RXBUF, IN_ORDER], &[]),
+        (
+            ",packed_vq=1,mrg_rxbuf=0,in_order=0,queue_size=64",
             &[RING_PACKED],
-            &[MRG_RXBUF],
+            &[MRG_RXBUF, IN_ORDER],
         ),
     ];
     for (nth, (device, on, off)) in (1..).zip(kinds) {
