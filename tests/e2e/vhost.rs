@@ -22,7 +22,7 @@ const IN_ORDER: u32 = 35;
 
 /// Pings the guest, once it has come so far as to answer: its driver is ready before it takes part.
 #[track_caller]
-fn pings(bed: &Testbed, count: u32, size: u32) {
+fn ping_guest(bed: &Testbed, count: u32, size: u32) {
     eventually("the guest answers", || bed.answers(GUEST_V4));
     ping(&bed.client, GUEST_V4, count, size);
 }
@@ -53,8 +53,8 @@ fn testpmd_gets_what_it_has_claimed_and_only_that() {
     assert_eq!(claims.iter().filter(|claim| claim.slot == slot).count(), 2);
     let testpmd = Testpmd::echo(&bed, "pmd", "");
     bed.await_guest("pmd", 1);
-    pings(&bed, 100, 56);
-    pings(&bed, 50, 1472);
+    ping_guest(&bed, 100, 56);
+    ping_guest(&bed, 50, 1472);
     bed.expect_others();
     send_v6(&bed, 50);
     let to_others: u64 = bed
@@ -122,7 +122,7 @@ fn testpmd_is_killed_and_the_next_one_goes_on() {
     for nth in 1..=3 {
         let testpmd = Testpmd::echo(&bed, "pmd", "");
         bed.await_guest("pmd", nth);
-        pings(&bed, 20, 1472);
+        ping_guest(&bed, 20, 1472);
         let pings = Pings::start(&bed.client, GUEST_V4);
         eventually("pings are under way", || {
             bed.vport("pmd").rx_packets >= 25 * nth
@@ -172,8 +172,8 @@ fn with_every_kind_of_ring() {
             "{device}: {features:x}"
         );
         // Several times round the rings.
-        pings(&bed, 300, 56);
-        pings(&bed, 20, 1472);
+        ping_guest(&bed, 300, 56);
+        ping_guest(&bed, 20, 1472);
         assert!(testpmd.end().received >= 320, "{device}");
         bed.await_no_guest("pmd");
     }
@@ -186,7 +186,7 @@ fn testpmd_listens_and_both_sides_restart() {
     bed.add_guest("pmd", &["--client"]);
     let testpmd = Testpmd::echo(&bed, "pmd", ",server=1");
     bed.await_guest("pmd", 1);
-    pings(&bed, 20, 1472);
+    ping_guest(&bed, 20, 1472);
     testpmd.kill();
     bed.await_no_guest("pmd");
     // It has left its socket, and would not have it again.
@@ -194,7 +194,7 @@ fn testpmd_listens_and_both_sides_restart() {
     fs::remove_file(&path).expect("a socket");
     let testpmd = Testpmd::echo(&bed, "pmd", ",server=1");
     bed.await_guest("pmd", 2);
-    pings(&bed, 20, 1472);
+    ping_guest(&bed, 20, 1472);
 
     bed.take_switch().kill();
     let option = format!(
@@ -203,12 +203,12 @@ fn testpmd_listens_and_both_sides_restart() {
     );
     bed.start_switch(&["--vhost", &option]);
     bed.await_guest("pmd", 1);
-    pings(&bed, 20, 1472);
+    ping_guest(&bed, 20, 1472);
     bed.take_switch().terminate();
     assert!(path.exists(), "the socket is testpmd's");
     bed.start_switch(&["--vhost", &option]);
     bed.await_guest("pmd", 1);
-    pings(&bed, 20, 1472);
+    ping_guest(&bed, 20, 1472);
     testpmd.end();
     bed.finish();
 }
@@ -234,7 +234,7 @@ fn typed_at_the_start_or_written_in_a_file() {
     assert_eq!((claimed("typed"), claimed("written")), (1, 2));
     let mut testpmd = Testpmd::echo(&bed, "written", "");
     bed.await_guest("written", 1);
-    pings(&bed, 20, 56);
+    ping_guest(&bed, 20, 56);
     assert!(bed.guest("typed").features == 0 && !bed.guest("typed").connected);
     // The switch's end is no harm to testpmd, and the sockets go.
     bed.take_switch().terminate();
@@ -324,7 +324,7 @@ fn removed_or_refused_nothing_is_left() {
     bed.add_guest("pmd", &[]);
     let mut testpmd = Testpmd::echo(&bed, "pmd", "");
     bed.await_guest("pmd", 1);
-    pings(&bed, 20, 56);
+    ping_guest(&bed, 20, 56);
     bed.take_switch().terminate();
     assert!(!fs::exists(path).unwrap());
     assert_eq!(bed.left_behind(), [""; 0]);
