@@ -14,13 +14,14 @@ mod latency;
 mod ports;
 mod scale;
 mod validate;
+mod vhost;
 mod workers;
 
 /// Sets an experiment up: who takes part depends on what is installed.
 type SetUp = fn(&Peers) -> Experiment;
 
 /// All of them, in the order in which they are measured.
-pub const ALL: [(&str, SetUp); 13] = [
+pub const ALL: [(&str, SetUp); 14] = [
     ("demux64", demux::many),
     ("demux1", demux::one),
     ("demux_flows", flows::set_up),
@@ -29,6 +30,7 @@ pub const ALL: [(&str, SetUp); 13] = [
     ("sizes", scale::sizes),
     ("scale", scale::stacks),
     ("workers2", workers::set_up),
+    ("vhost", vhost::set_up),
     ("validate_cost", validate::set_up),
     ("attach", attach::set_up),
     ("host", host::set_up),

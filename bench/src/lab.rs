@@ -39,6 +39,8 @@ pub fn lcores(workers: u16) -> String {
 pub struct Lab {
     /// For EAL's `--file-prefix`.
     pub prefix: String,
+    /// The same of a second program beside the contender.
+    pub far_prefix: String,
     /// For what is to go at the end.
     pub dir: PathBuf,
     /// More of them while runs need them.
@@ -61,6 +63,7 @@ impl Lab {
         let dir = std::env::temp_dir().join(&prefix);
         fs::create_dir(&dir).map_err(|error| format!("{}: {error}", dir.display()))?;
         Ok(Self {
+            far_prefix: format!("{prefix}far"),
             prefix,
             dir,
             hugepages: Hugepages::default(),
@@ -73,9 +76,9 @@ impl Lab {
         self.stop.load(Ordering::Relaxed)
     }
 
-    /// EAL's runtime directory of a contender (`rte_eal_get_runtime_dir`, for root).
+    /// EAL's runtime directory of a contender.
     pub fn runtime_dir(&self) -> PathBuf {
-        Path::new("/var/run/dpdk").join(&self.prefix)
+        runtime_dir(&self.prefix)
     }
 
     /// Waits; an error as soon as a signal ends the benchmark.
@@ -99,15 +102,22 @@ impl Drop for Lab {
     fn drop(&mut self) {
         // What is gone already needs no removal. Peers leave their files behind by themselves.
         let _ = fs::remove_dir_all(&self.dir);
-        let _ = fs::remove_dir_all(self.runtime_dir());
-        let maps = format!("{}map_", self.prefix);
-        let files = fs::read_dir("/dev/hugepages").into_iter().flatten();
-        for file in files.flatten() {
-            if file.file_name().to_string_lossy().starts_with(&maps) {
-                let _ = fs::remove_file(file.path());
+        for prefix in [&self.prefix, &self.far_prefix] {
+            let _ = fs::remove_dir_all(runtime_dir(prefix));
+            let maps = format!("{prefix}map_");
+            let files = fs::read_dir("/dev/hugepages").into_iter().flatten();
+            for file in files.flatten() {
+                if file.file_name().to_string_lossy().starts_with(&maps) {
+                    let _ = fs::remove_file(file.path());
+                }
             }
         }
     }
+}
+
+/// EAL's runtime directory for a `--file-prefix` (`rte_eal_get_runtime_dir`, for root).
+pub fn runtime_dir(prefix: &str) -> PathBuf {
+    Path::new("/var/run/dpdk").join(prefix)
 }
 
 /// As many file descriptors as allowed: a switch has four of a stack.

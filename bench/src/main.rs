@@ -2,7 +2,7 @@
 //!
 //! Read in this order: `experiments` (what is measured, and what it is to reach), `experiment`,
 //! `plan` (round by round), `multistack`, `switch`, `stacks` (ours), `peers`, `testpmd`, `ovs`
-//! (theirs), `measured`, `table`, `results` (what comes out).
+//! (theirs), `vhost` (all of them, to a virtio device), `measured`, `table`, `results` (what comes out).
 
 mod churn;
 mod conservation;
@@ -33,6 +33,7 @@ mod telemetry;
 mod testpmd;
 mod times;
 mod traffic;
+mod vhost;
 
 use std::path::PathBuf;
 use std::process::ExitCode;

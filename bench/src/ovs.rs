@@ -12,6 +12,7 @@ use crate::experiment::{Contender, Sample};
 use crate::forwarder;
 use crate::lab::{CONTROL_CPU, Lab, WORK_CPU};
 use crate::process::{Process, is_installed, run};
+use crate::stacks::Moved;
 use crate::telemetry::Telemetry;
 use crate::traffic::{self, Traffic};
 
@@ -34,11 +35,11 @@ const CANDIDATES: [&str; 4] = [
     "emc-insert-inv-prob=0 smc-enable=true per-port-memory=true",
 ];
 
-/// OVS between the device under test and [`SINKS`] `net_null` ports, with a flow for each stack's
-/// port.
+/// OVS between the device under test and other ports, with a flow for each stack's port.
 #[derive(Clone)]
 pub struct Ovs {
-    options: &'static str,
+    /// Of `other_config`, beside those that the work needs.
+    pub options: &'static str,
     traffic: Traffic,
     version: Option<String>,
 }
@@ -87,13 +88,98 @@ impl Ovs {
             .collect()
     }
 
-    fn flows(&self) -> String {
+    fn flows(&self, sinks: &Sinks) -> String {
         let mut flows = String::new();
+        let ports = sinks.ports();
         for stack in 0..self.traffic.stacks {
-            let (port, out) = (traffic::claim_of(stack).port(), stack % SINKS + 1);
+            let (port, out) = (traffic::claim_of(stack).port(), stack % ports + 1);
             let _ = writeln!(flows, "udp,tp_dst={port},actions=output:{out}");
         }
+        if let Sinks::Vhost(_) = sinks {
+            let _ = writeln!(flows, "in_port=1,actions=output:{}", ports + 1);
+        }
         flows
+    }
+
+    /// Starts it, with all ports and flows.
+    pub fn start(&self, lab: &Lab, sinks: &Sinks) -> Result<Vswitch, Error> {
+        lab.hugepages.ensure(HUGEPAGES)?;
+        let home = Home::new(lab)?;
+        let database = home.start_database(lab)?;
+        home.configure(&self.other_config(lab))?;
+        let mut daemon = home.start_daemon(lab)?;
+        let telemetry = daemon.until(lab, || Telemetry::connect(&lab.runtime_dir()))?;
+        home.add_bridge(&self.traffic.write(lab)?, sinks)?;
+        home.add_flows(&self.flows(sinks))?;
+        Ok(Vswitch {
+            home,
+            database,
+            daemon,
+            telemetry,
+        })
+    }
+}
+
+/// Where packets leave through: `out1`, `out2` and so on.
+pub enum Sinks {
+    /// [`SINKS`] `net_null` ports.
+    Null,
+    /// A program that listens at this socket. What it sends leaves through the device under test.
+    Vhost(PathBuf),
+}
+
+impl Sinks {
+    const fn ports(&self) -> u16 {
+        match self {
+            Self::Null => SINKS,
+            Self::Vhost(_) => 1,
+        }
+    }
+
+    /// Columns of a port's `Interface`.
+    fn interface(&self, number: u16) -> String {
+        match self {
+            Self::Null => format!("type=dpdk options:dpdk-devargs=net_null{number},no-rx=1"),
+            Self::Vhost(socket) => {
+                let path = socket.display();
+                format!("type=dpdkvhostuserclient options:vhost-server-path={path}")
+            }
+        }
+    }
+}
+
+/// A running one.
+pub struct Vswitch {
+    home: Home,
+    database: Process,
+    daemon: Process,
+    /// Of DPDK's ports.
+    pub telemetry: Telemetry,
+}
+
+impl Vswitch {
+    /// Its release and DPDK's.
+    pub fn version(&self) -> Result<String, Error> {
+        Ok(format!("{}, {}", version()?, self.telemetry.version()))
+    }
+
+    /// What a port of the bridge has received and sent.
+    pub fn port(&self, name: &str) -> Result<Moved, Error> {
+        let text = self.home.ofctl("dump-ports", name)?;
+        let count = |way: &str| {
+            let (_, rest) = text.split_once(&format!("{way} pkts="))?;
+            rest.split(',').next()?.trim().parse().ok()
+        };
+        match (count("rx"), count("tx")) {
+            (Some(received), Some(sent)) => Ok(Moved { received, sent }),
+            _ => Err(format!("no counters in {text:?}").into()),
+        }
+    }
+
+    /// Ends it.
+    pub fn terminate(self) -> Result<(), Error> {
+        self.daemon.terminate()?;
+        self.database.terminate()
     }
 }
 
@@ -115,19 +201,13 @@ impl Contender for Ovs {
     }
 
     fn measure(&mut self, lab: &Lab, time: Duration) -> Result<Sample, Error> {
-        lab.hugepages.ensure(HUGEPAGES)?;
-        let home = Home::new(lab)?;
-        let database = home.start_database(lab)?;
-        home.configure(&self.other_config(lab))?;
-        let mut daemon = home.start_daemon(lab)?;
-        let telemetry = daemon.until(lab, || Telemetry::connect(&lab.runtime_dir()))?;
-        let dpdk = telemetry.greeting["version"].as_str().unwrap_or_default();
-        self.version = Some(format!("{}, {dpdk}", version()?));
-        home.add_bridge(&self.traffic.write(lab)?)?;
-        home.add_flows(&self.flows())?;
-        let sample = forwarder::measure(&mut daemon, &telemetry, lab, time)?;
-        daemon.terminate()?;
-        database.terminate()?;
+        let mut vswitch = self.start(lab, &Sinks::Null)?;
+        self.version = Some(vswitch.version()?);
+        let Vswitch {
+            daemon, telemetry, ..
+        } = &mut vswitch;
+        let sample = forwarder::measure(daemon, telemetry, lab, time)?;
+        vswitch.terminate()?;
         Ok(sample)
     }
 }
@@ -196,20 +276,20 @@ impl Home {
     }
 
     /// One bridge with all ports; returns when the daemon has them.
-    fn add_bridge(&self, pcap: &Path) -> Result<(), Error> {
+    fn add_bridge(&self, pcap: &Path, sinks: &Sinks) -> Result<(), Error> {
         let mut text =
             "add-br br0 -- set Bridge br0 datapath_type=netdev fail-mode=secure".to_owned();
-        let mut add = |name: &str, number: u16, device: &str| {
+        let mut add = |name: &str, number: u16, columns: &str| {
             let _ = write!(
                 text,
-                " -- add-port br0 {name} -- set Interface {name} type=dpdk \
-                 ofport_request={number} options:dpdk-devargs={device}"
+                " -- add-port br0 {name} -- set Interface {name} ofport_request={number} {columns}"
             );
         };
-        add("in", SINKS + 1, &traffic::device(pcap, 1));
-        for number in 1..=SINKS {
-            let name = format!("out{number}");
-            add(&name, number, &format!("net_null{number},no-rx=1"));
+        let device = traffic::device(pcap, 1);
+        let columns = format!("type=dpdk options:dpdk-devargs={device}");
+        add("in", sinks.ports() + 1, &columns);
+        for number in 1..=sinks.ports() {
+            add(&format!("out{number}"), number, &sinks.interface(number));
         }
         self.vsctl(&text.split(' ').collect::<Vec<_>>())
     }
@@ -217,8 +297,12 @@ impl Home {
     fn add_flows(&self, flows: &str) -> Result<(), Error> {
         let file = self.path("flows");
         std::fs::write(&file, flows)?;
+        self.ofctl("add-flows", &file).map(drop)
+    }
+
+    fn ofctl(&self, command: &str, what: &str) -> Result<String, Error> {
         let bridge = format!("unix:{}", self.path("br0.mgmt"));
-        run("ovs-ofctl", &["add-flows", &bridge, &file]).map(drop)
+        run("ovs-ofctl", &[command, &bridge, what])
     }
 
     fn vsctl(&self, words: &[&str]) -> Result<(), Error> {

@@ -40,6 +40,11 @@ impl<'a> Peers<'a> {
         let choose = || best(self.lab, Ovs::candidates()?);
         self.ovs.get_or_init(choose).clone()
     }
+
+    /// The fastest of some candidates for other work, or why there is none.
+    pub fn fastest<C: Contender>(&self, candidates: Result<Vec<C>, String>) -> Result<C, String> {
+        best(self.lab, candidates?)
+    }
 }
 
 /// The fastest; one that does not run is out of the race.

@@ -11,6 +11,7 @@ use rustix::net::{
 use serde_json::Value;
 
 use crate::Error;
+use crate::stacks::Moved;
 
 /// Longest answer, in bytes: `MAX_OUTPUT_LEN` of DPDK's `telemetry.c`.
 const MAX_ANSWER: usize = 16 * 1024;
@@ -19,7 +20,7 @@ const MAX_ANSWER: usize = 16 * 1024;
 pub struct Telemetry {
     socket: OwnedFd,
     /// What the program says of itself: `{"version": "DPDK 22.11.11", "pid": ...}`.
-    pub greeting: Value,
+    greeting: Value,
 }
 
 /// What a forwarder has moved since its start.
@@ -63,6 +64,22 @@ impl Telemetry {
             received: self.sum(sources, "ipackets")?,
             sent: self.sum(sinks, "opackets")?,
         })
+    }
+
+    /// What has come from, and gone to, these ports.
+    pub fn moved(&self, ids: &[u64]) -> Result<Moved, Error> {
+        Ok(Moved {
+            received: self.sum(ids, "ipackets")?,
+            sent: self.sum(ids, "opackets")?,
+        })
+    }
+
+    /// DPDK's release, as the program says it.
+    pub fn version(&self) -> String {
+        self.greeting["version"]
+            .as_str()
+            .unwrap_or_default()
+            .to_owned()
     }
 
     fn sum(&self, ids: &[u64], counter: &str) -> Result<u64, Error> {

@@ -16,7 +16,8 @@ use crate::traffic::{self, PACKETS, Traffic};
 /// Its name in results.json.
 pub const KEY: &str = "testpmd_io";
 
-const PROGRAM: &str = "dpdk-testpmd";
+/// Its name in `PATH`.
+pub const PROGRAM: &str = "dpdk-testpmd";
 
 /// Buffers beside those of a device that holds very many.
 const POOL: u32 = 16_384;
@@ -37,10 +38,11 @@ const CANDIDATES: [&str; 5] = [
 #[derive(Clone)]
 pub struct Testpmd {
     key: &'static str,
-    options: &'static str,
+    /// Beside those that the work needs.
+    pub options: &'static str,
     traffic: Traffic,
     workers: u16,
-    sink: &'static str,
+    sink: String,
     version: Option<String>,
 }
 
@@ -55,7 +57,7 @@ impl Testpmd {
             options,
             traffic: Traffic::smallest(1),
             workers: 1,
-            sink: "net_null0,no-rx=1",
+            sink: "net_null0,no-rx=1".to_owned(),
             version: None,
         });
         Ok(each.collect())
@@ -84,8 +86,8 @@ impl Testpmd {
 
     /// The same with another device to send to.
     #[must_use]
-    pub const fn with_sink(mut self, sink: &'static str) -> Self {
-        self.sink = sink;
+    pub fn with_sink(mut self, sink: impl Into<String>) -> Self {
+        self.sink = sink.into();
         self
     }
 
@@ -172,7 +174,7 @@ impl Contender for Testpmd {
 
     fn measure(&mut self, lab: &Lab, time: Duration) -> Result<Sample, Error> {
         let (mut process, telemetry) = self.start(lab)?;
-        self.version = telemetry.greeting["version"].as_str().map(str::to_owned);
+        self.version = Some(telemetry.version());
         let sample = forwarder::measure(&mut process, &telemetry, lab, time)?;
         process.terminate()?;
         Ok(sample)

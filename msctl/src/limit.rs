@@ -31,7 +31,8 @@ pub fn run(client: &Client, args: &Args) -> Result<(), Failure> {
     }
 }
 
-fn find(client: &Client, vport: &str) -> Result<u16, Failure> {
+/// The vport that is called so, or has this number.
+pub fn find(client: &Client, vport: &str) -> Result<u16, Failure> {
     if let Ok(slot) = vport.parse() {
         return Ok(slot);
     }

@@ -1,6 +1,6 @@
 //! Ports, stacks and claims as tables.
 
-use port_api::protocol::{ClaimRow, PortRow, StackRow};
+use port_api::protocol::{ClaimRow, PortRow, StackRow, VhostRow};
 use port_api::{Protocol, What};
 
 use crate::table::{Table, left, right};
@@ -50,6 +50,7 @@ pub fn stacks(rows: &[StackRow]) -> String {
         right("QUOTA"),
         left("RX-LIMIT"),
         left("TX-LIMIT"),
+        left("VHOST"),
     ]);
     for row in rows {
         table.push([
@@ -63,9 +64,23 @@ pub fn stacks(rows: &[StackRow]) -> String {
             row.quota.to_string(),
             row.rx_limit.to_string(),
             row.tx_limit.to_string(),
+            vhost(row.vhost.as_ref()),
         ]);
     }
     table.to_string()
+}
+
+/// The socket of a vhost port, and who is there; a dash for a stack with rings.
+fn vhost(row: Option<&VhostRow>) -> String {
+    let Some(row) = row else {
+        return or_dash(String::new());
+    };
+    let state = match (row.connected, row.ready) {
+        (_, true) => "ready",
+        (true, false) => "connected",
+        (false, false) => "waiting",
+    };
+    format!("{state} {}", row.path.display())
 }
 
 pub fn claims(rows: &[ClaimRow]) -> String {

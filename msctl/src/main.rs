@@ -8,6 +8,7 @@ mod capture;
 mod fetch;
 mod limit;
 mod lists;
+mod port;
 mod socket;
 mod stats;
 mod table;
@@ -58,6 +59,10 @@ enum Command {
     /// with. Nothing is sent, delivered or counted. Whether rings and quotas have room is not
     /// looked at; a fragment waits for the first one of its packet unless that is just under way.
     Trace(trace::Args),
+    /// Vports over vhost-user sockets, for programs and virtual machines that need not be trusted. For
+    /// root and the switch's own user
+    #[command(subcommand)]
+    Port(port::Args),
     /// Set or show what a vport may receive and send per second, over all workers
     ///
     /// Lasts until the vport's stack detaches; --rx-limit and the like of the switch say what new ones
@@ -237,6 +242,7 @@ fn run(args: &Args) -> Result<(), Failure> {
     let what = match &args.command {
         Command::Trace(args) => return trace::run(&client, args),
         Command::Limit(args) => return limit::run(&client, args),
+        Command::Port(args) => return port::run(&client, args),
         Command::Reload => return Ok(fetch::reload(&client)?),
         Command::Show(what) => what,
     };

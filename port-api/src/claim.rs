@@ -12,7 +12,7 @@ use rustix::net::sockopt;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socket_with};
 
 use crate::Protocol;
-use crate::protocol::{ClaimSpec, Kind, What};
+use crate::protocol::{ClaimSpec, Kind, Wanted, What};
 
 /// What this stack receives and may send from.
 ///
@@ -42,10 +42,32 @@ impl Claim {
     }
 }
 
+/// What is sent to the switch to claim all of `specs`, and the kernel sockets that go with it. `netdev` is
+/// the index of the netdev on which multicast groups are joined; the kernel chooses one for 0.
+///
+/// # Errors
+/// The first claim for which there is no socket, and what bind(2) says.
+pub fn with_sockets(
+    specs: &[ClaimSpec],
+    netdev: u32,
+) -> Result<(Vec<Wanted>, Vec<OwnedFd>), (ClaimSpec, Errno)> {
+    let mut sockets = Vec::new();
+    let mut wanted = Vec::new();
+    for spec in specs {
+        let socket = socket_for(spec, netdev).map_err(|error| (*spec, error))?;
+        wanted.push(Wanted {
+            spec: *spec,
+            socket: socket.is_some(),
+        });
+        sockets.extend(socket);
+    }
+    Ok((wanted, sockets))
+}
+
 /// The kernel socket that stands for a claim; None if the kernel has no say in it: another address
 /// than the host's, or a protocol that it does not speak. `netdev` is the index of the netdev on
 /// which multicast groups are joined.
-pub(crate) fn socket_for(spec: &ClaimSpec, netdev: u32) -> Result<Option<OwnedFd>, Errno> {
+fn socket_for(spec: &ClaimSpec, netdev: u32) -> Result<Option<OwnedFd>, Errno> {
     let Some((protocol, local)) = spec.what.local() else {
         return Ok(None);
     };

@@ -52,7 +52,7 @@ mod vport;
 
 pub use backoff::{Backoff, sharpen_sleeps};
 pub use burst::{BURST, Burst, Packet};
-pub use claim::{Claim, bind};
+pub use claim::{Claim, bind, with_sockets};
 pub use client::Client;
 pub use conn::{Connection, MAX_FDS, MAX_MESSAGE, Received, parse};
 pub use desc::{Desc, MAX_BUFFERS, MAX_FRAME};

@@ -16,12 +16,15 @@ use crate::geometry::Geometry;
 mod limit;
 mod rows;
 mod spec;
+mod text;
+mod vhost;
 
 pub use limit::Limit;
 pub use rows::{
     ByReason, ClaimRow, PoolStats, PortRow, PortStats, StackRow, Stats, VportStats, WorkerStats,
 };
 pub use spec::{ClaimSpec, Kind, MAX_BATCH, What};
+pub use vhost::{PortSpec, VhostRow};
 
 /// Version of these messages and of the shared layout. Both sides must have the same.
 pub const VERSION: u32 = 200 + crate::geometry::LAYOUT_VERSION;
@@ -137,6 +140,15 @@ pub enum Request {
         /// What it may send per second; as it is if none.
         tx: Option<Limit>,
     },
+    /// Add a vport to which a program or a virtual machine attaches over a vhost-user socket, with claims;
+    /// their kernel sockets come with the message, as with [`Claim`](Self::Claim). For root and the
+    /// switch's own user.
+    AddPort(Box<PortSpec>),
+    /// Take such a vport out of service, with its claims and its socket. For root and the switch's own user.
+    RemovePort {
+        /// The vport.
+        vport: u16,
+    },
     /// List the NIC ports.
     Ports,
     /// List the attached stacks.
@@ -224,6 +236,11 @@ pub enum Reply {
         rx: Limit,
         /// What it may send per second.
         tx: Limit,
+    },
+    /// To [`Request::AddPort`].
+    Added {
+        /// The vport.
+        vport: u16,
     },
     /// To [`Request::Stacks`].
     Stacks {

@@ -11,11 +11,11 @@ use rustix::net::netdevice::name_to_index;
 
 use crate::Protocol;
 use crate::backoff::{Backoff, sharpen_sleeps};
-use crate::claim::{Claim, socket_for};
+use crate::claim::{Claim, with_sockets};
 use crate::client::{self, Client, unexpected};
 use crate::error::Error;
 use crate::holder::kernel_holder;
-use crate::protocol::{Attachment, ClaimSpec, PortRow, Reply, Request, Wanted};
+use crate::protocol::{Attachment, ClaimSpec, PortRow, Reply, Request};
 use crate::raw::{Buffers, Region};
 use crate::ring_port::RingPort;
 
@@ -150,20 +150,11 @@ impl Vport {
     /// claim is possible (`EINVAL`), the policy does not allow it (`EPERM`) or not so many
     /// (`EDQUOT`), or the table of claims is full (`ENOSPC`).
     pub fn claim_all(&self, specs: &[ClaimSpec]) -> Result<Vec<Claim>, Error> {
-        let mut sockets = Vec::new();
-        let mut wanted = Vec::new();
-        for spec in specs {
-            let socket = match socket_for(spec, self.netdev_index()) {
-                Ok(socket) => socket,
-                Err(Errno::ADDRINUSE) => return Err(self.in_use(spec)?),
-                Err(error) => return Err(Error::io(format!("bind {}", spec.what), error)),
-            };
-            wanted.push(Wanted {
-                spec: *spec,
-                socket: socket.is_some(),
-            });
-            sockets.extend(socket);
-        }
+        let (wanted, sockets) = match with_sockets(specs, self.netdev_index()) {
+            Ok(both) => both,
+            Err((spec, Errno::ADDRINUSE)) => return Err(self.in_use(&spec)?),
+            Err((spec, error)) => return Err(Error::io(format!("bind {}", spec.what), error)),
+        };
         let fds: Vec<_> = sockets.iter().map(AsFd::as_fd).collect();
         let reply = self.client.call(&Request::Claim { claims: wanted }, &fds)?;
         claimed(reply)

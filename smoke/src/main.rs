@@ -77,7 +77,7 @@ enum Command {
     /// "error ...": "send HEX"; "sendck HEX", to have the layer 4 checksum filled in; "sendport
     /// PORT HEX", through another NIC port; "claim CLAIM", "release ID", "offer ID VPORT", "take
     /// ID"; "quit" or the end of the file ends all.
-    #[command(after_long_help = spec::SYNTAX)]
+    #[command(after_long_help = spec::syntax())]
     Raw {
         /// What to claim; see the end of --help.
         claims: Vec<spec::Wanted>,

@@ -136,6 +136,18 @@ struct Options {
     #[arg(long, action = ArgAction::SetTrue)]
     promiscuous: bool,
 
+    /// Vport over a vhost-user socket, to which a program on DPDK (virtio-user) or a virtual machine
+    /// attaches: name=NAME,path=PATH; then client (connect instead of listening), nic=N (port to send
+    /// through, 0), rx-limit=, tx-limit=, claim=CLAIM (as msctl port add; repeatable). Repeatable; `msctl
+    /// port` adds and removes such at run time
+    #[arg(long, value_name = "SPEC")]
+    vhost: Vec<VhostPort>,
+
+    /// Folder in which `msctl port add` may have sockets made, besides those of the control socket and of
+    /// each --vhost; repeatable. What the switch may write to is settled at its start
+    #[arg(long, value_name = "DIR")]
+    vhost_dir: Vec<PathBuf>,
+
     /// Never sleep: workers poll all the time [default: an idle one sleeps up to 100 µs]
     #[arg(long, action = ArgAction::SetTrue)]
     poll: bool,
@@ -145,6 +157,10 @@ struct Options {
     #[arg(long, action = ArgAction::SetTrue)]
     unconfined: bool,
 }
+
+mod vhost;
+
+pub use vhost::VhostPort;
 
 /// A host address, and the port that it is on.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
@@ -224,6 +240,10 @@ pub struct Config {
     pub mtu: Option<u16>,
     /// Rules on claims.
     pub policy: Option<PathBuf>,
+    /// Vports over vhost-user sockets.
+    pub vhost: Vec<VhostPort>,
+    /// Folders in which there may be others later.
+    pub vhost_dir: Vec<PathBuf>,
     /// Promiscuous mode.
     pub promiscuous: bool,
     /// Pure polling.
@@ -316,6 +336,8 @@ impl Config {
             txd,
             mtu,
             policy: _,
+            vhost,
+            vhost_dir,
             promiscuous,
             poll,
             unconfined,
@@ -335,6 +357,8 @@ impl Config {
             ("rxd", *rxd != other.rxd),
             ("txd", *txd != other.txd),
             ("mtu", *mtu != other.mtu),
+            ("vhost", *vhost != other.vhost),
+            ("vhost-dir", *vhost_dir != other.vhost_dir),
             ("promiscuous", *promiscuous != other.promiscuous),
             ("poll", *poll != other.poll),
             ("unconfined", *unconfined != other.unconfined),
@@ -377,6 +401,8 @@ impl Config {
             txd: cli.txd.or(file.txd).unwrap_or(1024),
             mtu: cli.mtu.or(file.mtu),
             policy: cli.policy.or(file.policy),
+            vhost: [file.vhost, cli.vhost].concat(),
+            vhost_dir: [file.vhost_dir, cli.vhost_dir].concat(),
             promiscuous: cli.promiscuous || file.promiscuous,
             poll: cli.poll || file.poll,
             unconfined: cli.unconfined || file.unconfined,

@@ -16,6 +16,8 @@ use crate::error::{RunError, setup};
 mod calls;
 mod files;
 
+pub use files::Folders;
+
 /// What the control thread keeps: the XDP programs and the netdevs under the NICs are put back at
 /// the end, and the control socket, the configuration and the folders may be other users'.
 const CONTROL: CapabilitySet = CapabilitySet::NET_ADMIN
@@ -80,25 +82,24 @@ impl Confinement {
         })
     }
 
-    /// Has all threads give up what they do not need any more. `folders` are those in which files are made
-    /// and removed later on, `sockets` those in which they are only removed.
+    /// Has all threads give up what they do not need any more, and change files only in these folders.
     ///
     /// What the kernel does not know is done without, and logged.
     ///
     /// # Errors
     /// A thread could not.
-    pub fn complete(self, folders: Vec<PathBuf>, emptied: &[PathBuf]) -> Result<(), RunError> {
+    pub fn complete(self, mut folders: Folders) -> Result<(), RunError> {
         if self.off {
             tracing::warn!("--unconfined: all rights of the start are kept");
             return Ok(());
         }
         let mut control = CONTROL;
-        let mut folders = [folders, self.named].concat();
+        folders.changed.extend(self.named);
         if self.xdp {
             control |= CONTROL_XDP;
-            folders.extend(XDP_FOLDERS.map(PathBuf::from));
+            folders.changed.extend(XDP_FOLDERS.map(PathBuf::from));
         }
-        let ruleset = files::ruleset(&folders, emptied).map_err(|error| RunError::Io {
+        let ruleset = files::ruleset(&folders).map_err(|error| RunError::Io {
             what: "Landlock",
             source: std::io::Error::other(error),
         })?;

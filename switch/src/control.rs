@@ -15,6 +15,7 @@ use crate::claims::{Claims, tuple_at};
 use crate::command::Event;
 use crate::config::Config;
 use crate::foreign::{Closer, Passed};
+use crate::guests::{Guest, Tenants};
 use crate::nics::Nic;
 use crate::pace::Muffler;
 use crate::peer::Peer;
@@ -30,6 +31,7 @@ use crate::workers::{Stuck, Workers};
 
 mod claiming;
 mod clients;
+mod guests;
 mod lifecycle;
 mod limits;
 mod reload;
@@ -94,6 +96,7 @@ pub struct Control {
     pub(crate) claims: Claims,
     /// In the order of their ids.
     pub(crate) peers: Vec<Peer>,
+    pub(crate) guests: Vec<Guest>,
     watch: Watch,
     closer: Closer,
     clients: Clients,
@@ -131,7 +134,7 @@ fn cost(request: &Request, slots: u16) -> u32 {
         // Every worker copies the counters of all vports.
         Request::Stacks { .. } | Request::Stats { .. } => 1 + u32::from(slots) / 64,
         // New rings.
-        Request::Attach { .. } => 10,
+        Request::Attach { .. } | Request::AddPort(_) => 10,
         _ => 1,
     }
 }
@@ -160,6 +163,7 @@ impl Control {
             slots: setup.slots,
             claims: setup.claims,
             peers: Vec::new(),
+            guests: Vec::new(),
             watch,
             closer: Closer::start()?,
             clients: Clients::new(setup.bounds, now),
@@ -356,11 +360,13 @@ impl Control {
             Request::Holder { protocol, addr } => {
                 let subject = tuple_at(protocol, without_scope(addr), self.nic_of(addr));
                 let slot = self.claims.owner(&subject);
-                let holder = slot.map(|slot| queries::holder(&self.peers, slot));
+                let holder = slot.map(|slot| self.tenants().describe(slot));
                 Ok(Reply::Holder { holder })
             }
             Request::Trace(request) => self.trace(&request),
             Request::Limit { vport, rx, tx } => Ok(self.limit(at, vport, rx, tx)?),
+            Request::AddPort(spec) => self.add_port_for(at, &spec, sockets),
+            Request::RemovePort { vport } => self.remove_port(at, vport),
             Request::Reload => self.reload_for(at),
             Request::Ports => Ok(Reply::Ports {
                 ports: queries::ports(&self.nics),
@@ -368,6 +374,13 @@ impl Control {
             Request::Stacks { from } => Ok(queries::stacks(self, from)?),
             Request::Claims { from } => Ok(queries::claims(self, from)),
             Request::Stats { from } => Ok(queries::stats(self, from)?),
+        }
+    }
+
+    pub(crate) fn tenants(&self) -> Tenants<'_> {
+        Tenants {
+            peers: &self.peers,
+            guests: &self.guests,
         }
     }
 

@@ -22,6 +22,7 @@ pub mod explain;
 pub mod flow_table;
 pub mod foreign;
 pub mod fragments;
+pub mod guests;
 pub mod io;
 pub mod key;
 pub mod meter;

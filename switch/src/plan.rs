@@ -23,7 +23,7 @@ use crate::vport::Limits;
 /// (`RTE_MEMPOOL_CACHE_MAX_SIZE`).
 const CACHE: u32 = 512;
 /// Bytes in a buffer behind the headroom: DPDK's `RTE_MBUF_DEFAULT_DATAROOM`.
-const DATA_ROOM: u16 = 2048;
+pub(crate) const DATA_ROOM: u16 = 2048;
 /// Highest port id that fits a descriptor.
 const MAX_PORT_ID: u16 = 31;
 

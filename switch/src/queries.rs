@@ -10,24 +10,10 @@ use port_api::protocol::{
 use crate::command::{Answer, Command};
 use crate::control::Control;
 use crate::counters::{Drops, NicCounters, Snapshot, VportCounters};
+use crate::guests::Tenant;
 use crate::nics::Nic;
-use crate::peer::Peer;
 use crate::verdict::{DROP_REASONS, DropReason, HostReason};
 use crate::workers::Stuck;
-
-/// Who has the vport in `slot`, for a message.
-pub fn holder(peers: &[Peer], slot: u16) -> String {
-    let has_slot = |peer: &&Peer| peer.stack.as_ref().is_some_and(|stack| stack.slot == slot);
-    let peer = peers.iter().find(has_slot);
-    peer.map_or_else(|| format!("vport {slot}"), Peer::describe)
-}
-
-/// The name of the stack on a vport.
-pub fn stack_name(peers: &[Peer], slot: u16) -> Option<String> {
-    let mut stacks = peers.iter().filter_map(|peer| peer.stack.as_ref());
-    let stack = stacks.find(|stack| stack.slot == slot)?;
-    Some(stack.name.clone())
-}
 
 /// `msctl ports`
 pub fn ports(nics: &[Nic]) -> Vec<PortRow> {
@@ -36,21 +22,15 @@ pub fn ports(nics: &[Nic]) -> Vec<PortRow> {
 
 /// `msctl claims`
 pub fn claims(control: &Control, from: u64) -> Reply {
+    let tenants = control.tenants();
     let mut rows = control.claims.from(from).map(|(id, claim)| {
-        let has_slot = |peer: &&Peer| {
-            peer.stack
-                .as_ref()
-                .is_some_and(|stack| stack.slot == claim.slot)
-        };
-        let peer = control.peers.iter().find(has_slot);
+        let tenant = tenants.on(claim.slot);
         ClaimRow {
             id,
             spec: claim.subject.spec,
-            stack: peer
-                .and_then(|peer| Some(peer.stack.as_ref()?.name.clone()))
-                .unwrap_or_default(),
+            stack: tenants.name(claim.slot),
             slot: claim.slot,
-            pid: peer.map_or(0, |peer| peer.pid),
+            pid: tenant.map_or(0, Tenant::pid),
         }
     });
     let claims: Vec<_> = rows.by_ref().take(PAGE).collect();
@@ -62,17 +42,14 @@ pub fn claims(control: &Control, from: u64) -> Reply {
 pub fn stacks(control: &Control, from: u16) -> Result<Reply, Stuck> {
     let counts = Counts::take(control)?;
     let workers = u32::try_from(control.workers.len()).unwrap_or(u32::MAX);
-    let mut rows: Vec<_> = control
-        .peers
-        .iter()
-        .filter_map(|peer| Some((peer, peer.stack.as_ref()?)))
-        .filter(|(_, stack)| stack.slot >= from)
-        .map(|(peer, stack)| (peer, stack, control.slots.rates(stack.slot)))
-        .map(|(peer, stack, rates)| StackRow {
+    let row = |tenant: Tenant<'_>| {
+        let stack = tenant.stack();
+        let rates = control.slots.rates(stack.slot);
+        StackRow {
             slot: stack.slot,
             name: stack.name.clone(),
-            pid: peer.pid,
-            uid: peer.user.uid,
+            pid: tenant.pid(),
+            uid: tenant.uid(),
             age_s: stack.since.elapsed().as_secs(),
             claims: u32::try_from(control.claims.count(stack.slot)).unwrap_or(u32::MAX),
             held: match counts.vports.get(&stack.slot) {
@@ -82,8 +59,12 @@ pub fn stacks(control: &Control, from: u16) -> Result<Reply, Stuck> {
             quota: stack.quota * workers,
             rx_limit: rates.rx,
             tx_limit: rates.tx,
-        })
-        .collect();
+            vhost: tenant.vhost(),
+        }
+    };
+    let tenants = control.tenants().all();
+    let listed = tenants.filter(|tenant| tenant.stack().slot >= from);
+    let mut rows: Vec<_> = listed.map(row).collect();
     rows.sort_unstable_by_key(|row| row.slot);
     let next = rows.get(PAGE).map(|row| row.slot);
     rows.truncate(PAGE);
@@ -196,7 +177,7 @@ fn port_stats(nic: &Nic, counters: &NicCounters) -> PortStats {
 fn vport_stats(control: &Control, slot: u16, counters: &VportCounters, held: u32) -> VportStats {
     let name = match control.nics.get(usize::from(slot)) {
         Some(nic) => nic.host.netdev().to_owned(),
-        None => stack_name(&control.peers, slot).unwrap_or_default(),
+        None => control.tenants().name(slot),
     };
     VportStats {
         slot,

@@ -18,7 +18,7 @@ use wire::MacAddr;
 use crate::claims::Claims;
 use crate::classify::{self, Broadcasts, Hosts, MAX_HOSTS};
 use crate::config::Config;
-use crate::confinement::Confinement;
+use crate::confinement::{Confinement, Folders};
 use crate::control::{Bounds, Control, MEMZONE, Setup};
 use crate::ending::finish;
 use crate::error::{RunError, setup};
@@ -121,8 +121,10 @@ pub fn run(eal_args: &[String], config: &Config) -> Result<(), RunError> {
         source,
     })?;
     let result = start_hosts(&mut control, &region, &buffers).and_then(|()| {
-        confine(confinement, &eal, &path)?;
         await_addresses(config);
+        let ports = control.configured_ports()?;
+        confine(confinement, &eal, &path, config)?;
+        control.add_configured(ports)?;
         announce(&control, &lcores, &path);
         control.run().map_err(RunError::from)
     });
@@ -131,14 +133,25 @@ pub fn run(eal_args: &[String], config: &Config) -> Result<(), RunError> {
 }
 
 /// All threads are there, and devices and memory set up.
-fn confine(confinement: Confinement, eal: &Eal, socket: &Path) -> Result<(), RunError> {
+fn confine(
+    confinement: Confinement,
+    eal: &Eal,
+    socket: &Path,
+    config: &Config,
+) -> Result<(), RunError> {
     let runtime_dir = eal.runtime_dir();
-    // One without a folder is in the working directory.
-    let socket = std::path::absolute(socket).unwrap_or_else(|_| socket.to_owned());
-    let above = [runtime_dir.parent(), socket.parent()];
-    let emptied: Vec<_> = above.into_iter().flatten().map(Path::to_owned).collect();
-    let folders = [vec![runtime_dir], eal.huge_dirs()].concat();
-    confinement.complete(folders, &emptied)
+    let folder = |path: &Path| {
+        // One without a folder is in the working directory.
+        let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+        path.parent().map(Path::to_owned)
+    };
+    let ports = config.vhost.iter().map(|port| port.path.as_path());
+    let sockets = ports.chain([socket]).filter_map(folder);
+    confinement.complete(Folders {
+        sockets: sockets.chain(config.vhost_dir.clone()).collect(),
+        emptied: folder(&runtime_dir).into_iter().collect(),
+        changed: [vec![runtime_dir], eal.huge_dirs()].concat(),
+    })
 }
 
 fn nic_setups(nics: &[Nic], config: &Config) -> Result<Vec<NicSetup>, RunError> {
@@ -190,7 +203,7 @@ fn start_hosts(control: &mut Control, region: &Region, buffers: &Buffers) -> Res
     for (at, slot) in (0..control.nics.len()).zip(0u16..) {
         let nic = &mut control.nics[at];
         let waker = nic.host.waker();
-        let peer = || Peer::Host {
+        let peer = |_| Peer::Host {
             nic: at,
             waker: waker.clone(),
         };

@@ -90,7 +90,7 @@ impl Slots {
         slot: u16,
         quota: u32,
         workers: &Workers,
-        peer: impl Fn() -> Peer,
+        peer: impl Fn(usize) -> Peer,
     ) -> Result<(), Stuck> {
         let generation = &mut self.generations[usize::from(slot)];
         *generation = generation.wrapping_add(1);
@@ -108,7 +108,8 @@ impl Slots {
             .map(|worker| {
                 let rings = SwitchSide::new(&self.region, slot, worker);
                 let meters = self.meters[usize::from(slot)].clone();
-                let vport = Vport::new(slot, generation, peer(), rings, limits, meters);
+                let vport =
+                    Vport::new(slot, generation, peer(worker.into()), rings, limits, meters);
                 Some(Box::new(vport))
             })
             .collect();

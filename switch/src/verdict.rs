@@ -153,6 +153,10 @@ own_reasons! {
     /// The vport is not in service: its stack broke the rings and is being taken out, or the host's
     /// is not yet in.
     VportShut = "vport-shut",
+    /// No one is connected to the vhost port, or its driver is not ready.
+    NotConnected = "not-connected",
+    /// The vhost port's driver has no buffer that the packet fits into.
+    GuestBuffers = "guest-buffers",
     /// The driver spread the packet over several buffers, or shares its buffer.
     Unfit = "unfit",
     /// The layer 4 checksum is wrong, and the claim asks for it to be verified.
@@ -169,6 +173,8 @@ own_reasons! {
     FragmentFlood = "fragment-flood",
     /// A descriptor's offset or length leaves its buffer, or the frame is too long for the port.
     TxBounds = "tx-bounds",
+    /// A guest leaves a checksum or segmentation to the switch that cannot be done: it does not fit the frame.
+    TxOffload = "tx-offload",
     /// To a NIC port that does not exist, or that this worker does not serve.
     TxPort = "tx-port",
     /// The source MAC is not the port's.

@@ -7,20 +7,33 @@ use dpdk::Owner;
 use kni_fallback::Waker;
 use port_api::{Desc, SwitchSide};
 use ring::{Consumer, Corrupt, Producer};
+use vhost_port::Port;
 
 use crate::counters::VportCounters;
 use crate::io::{Buf, Bufs, Io};
 use crate::meter::Meters;
 use crate::verdict::DropReason;
 
+mod guest;
 mod sending;
 
-pub use sending::{Sent, Turn};
+pub use guest::Guest;
+pub use sending::{Sent, Taken, Turn};
 
 /// Who is at the other end.
 pub enum Peer {
     /// A stack: what it sends is checked against its claims.
     Stack,
+    /// A program or a virtual machine behind a vhost-user socket: the same, but what it receives and sends is
+    /// copied, by the worker, and nothing that it says is believed.
+    Guest {
+        /// Its queues.
+        port: Arc<Port>,
+        /// Of these, the pair that the worker sends from.
+        pair: usize,
+        /// DPDK id of the NIC port that it is behind.
+        nic: u8,
+    },
     /// The host's kernel, behind NIC port `nic`.
     Host {
         /// The NIC port's place in the worker's list.
@@ -33,7 +46,7 @@ pub enum Peer {
 impl Peer {
     /// Whether what it sends is checked against claims.
     pub const fn is_stack(&self) -> bool {
-        matches!(self, Self::Stack)
+        !matches!(self, Self::Host { .. })
     }
 }
 
@@ -54,6 +67,8 @@ pub struct Vport {
     pub slot: u16,
     /// Already among the vports that this round has packets for.
     pub(crate) touched: bool,
+    /// It has no use for its rings: its packets are copied.
+    pub(crate) is_guest: bool,
     /// The stack broke its rings: nothing more is read from them or written to them.
     shut: bool,
     quota: u32,
@@ -133,6 +148,7 @@ impl Vport {
             owner: Owner::new(owner_of(slot), generation),
             slot,
             touched: false,
+            is_guest: matches!(peer, Peer::Guest { .. }),
             shut: false,
             quota: limits.quota,
             counters: VportCounters::default(),
@@ -156,8 +172,8 @@ impl Vport {
     /// Recounts how many packets may be staged before the quota is used up, the ring is full as far as
     /// is known, or the stack is to be shown some. To be called whenever that may have become less.
     fn grant(&mut self) {
-        // Each packet of a limited vport is looked at by itself.
-        self.credit = if self.meters.rx.is_set() {
+        // Each packet of a limited vport is looked at by itself, and each burst of a guest's.
+        self.credit = if self.meters.rx.is_set() || self.is_guest {
             0
         } else {
             self.room()
@@ -271,22 +287,34 @@ impl Vport {
         if self.rx.unpublished() >= self.show_at {
             self.publish();
         }
-        let is_limited = self.meters.rx.is_set();
-        let now = if is_limited { self.now(io) } else { 0 };
-        if is_limited && !self.meters.rx.allows(now) {
-            self.denied = Some(DropReason::RateLimit);
-            return Err(Unstaged::Full(DropReason::RateLimit));
-        }
+        let metered = self.within_limit(io).map_err(Unstaged::Full)?;
         if self.room() == 0 {
             self.look_for_room(io, freed)?;
         }
-        if is_limited {
+        self.charge(metered, len, self.room());
+        Ok(())
+    }
+
+    /// Whether it may receive one more packet now, which is the time that it gives if there is a limit.
+    fn within_limit<I: Io>(&mut self, io: &I) -> Result<Option<u64>, DropReason> {
+        if !self.meters.rx.is_set() {
+            return Ok(None);
+        }
+        let now = self.now(io);
+        if self.meters.rx.allows(now) {
+            return Ok(Some(now));
+        }
+        self.denied = Some(DropReason::RateLimit);
+        Err(DropReason::RateLimit)
+    }
+
+    /// Lets as many packets be staged as there is `room` for; only one, of `len` bytes, if there is a limit.
+    fn charge(&mut self, metered: Option<u64>, len: usize, room: u32) {
+        self.credit = room;
+        if let Some(now) = metered {
             self.meters.rx.charge(now, len);
             self.credit = 1;
-        } else {
-            self.credit = self.room();
         }
-        Ok(())
     }
 
     /// The time of this turn, in ns.
@@ -316,11 +344,7 @@ impl Vport {
     /// look: early enough that buffers are used again while the CPU has them in its cache.
     #[inline]
     pub fn show(&mut self) -> bool {
-        self.touched = false;
-        if !self.shut {
-            self.denied = None;
-        }
-        self.metered_at = None;
+        self.begin_turn();
         self.publish();
         if let Peer::Host { waker, .. } = &self.peer {
             waker.wake();
@@ -332,6 +356,14 @@ impl Vport {
             self.free.prefetch();
         }
         is_due
+    }
+
+    fn begin_turn(&mut self) {
+        self.touched = false;
+        if !self.shut {
+            self.denied = None;
+        }
+        self.metered_at = None;
     }
 
     fn publish(&mut self) {

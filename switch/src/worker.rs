@@ -33,6 +33,7 @@ const SWEEP_ROUNDS: u64 = 64;
 
 mod fate;
 mod fragment;
+mod guests;
 mod local;
 mod obey;
 mod send;
@@ -269,10 +270,12 @@ impl<I: Io> Worker<I> {
         let Some(slot) = self.touched.pop_front() else {
             return false;
         };
-        if let Some(vport) = &mut self.vports[usize::from(slot)]
-            && vport.show()
-        {
-            self.shown.push(slot);
+        if let Some(vport) = &mut self.vports[usize::from(slot)] {
+            if vport.is_guest {
+                self.deliver(slot);
+            } else if vport.show() {
+                self.shown.push(slot);
+            }
         }
         true
     }
@@ -323,6 +326,9 @@ impl<I: Io> Worker<I> {
         if !vport.touched {
             vport.touched = true;
             self.touched.push_back(slot);
+        }
+        if vport.is_guest {
+            return self.stage_copy(slot, checksum, buf);
         }
         match vport.stage(&mut self.io, &mut self.freed, buf, port, checksum) {
             Ok(()) => Ok(()),

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
-use super::{ClaimSpec, Limit};
+use super::{ClaimSpec, Limit, VhostRow};
 
 /// A NIC port.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -64,6 +64,9 @@ pub struct StackRow {
     pub rx_limit: Limit,
     /// What it may send per second.
     pub tx_limit: Limit,
+    /// Of a vhost vport: its socket. The process is the switch's own then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub vhost: Option<VhostRow>,
 }
 
 /// A claim.

@@ -14,20 +14,34 @@ const NEWEST: ABI = ABI::V5;
 /// What the exception path opens to make its netdev anew.
 const TUN: &str = "/dev/net/tun";
 
-/// A ruleset for threads to restrict themselves to: nothing is executed, and files change only in `folders`, or
-/// vanish only from `emptied`, and in folders below them. None if the kernel has no Landlock.
+/// Folders in which something changes later on, those below included.
+pub struct Folders {
+    /// Files are made, written to and removed.
+    pub changed: Vec<PathBuf>,
+    /// Sockets are made, and files removed.
+    pub sockets: Vec<PathBuf>,
+    /// Files are removed.
+    pub emptied: Vec<PathBuf>,
+}
+
+/// A ruleset for threads to restrict themselves to: nothing is executed, and files change only in `folders`.
+/// None if the kernel has no Landlock.
 ///
 /// # Errors
 /// The kernel has no descriptor left, or the like.
-pub fn ruleset(folders: &[PathBuf], emptied: &[PathBuf]) -> Result<Option<OwnedFd>, RulesetError> {
+pub fn ruleset(folders: &Folders) -> Result<Option<OwnedFd>, RulesetError> {
     let handled = AccessFs::from_write(NEWEST) | AccessFs::Execute;
     let device = make_bitflags!(AccessFs::{WriteFile | IoctlDev});
     let removal = make_bitflags!(AccessFs::{RemoveFile | RemoveDir});
     let ruleset = Ruleset::default()
         .handle_access(handled)?
         .create()?
-        .add_rules(path_beneath_rules(folders, changes()))?
-        .add_rules(path_beneath_rules(emptied, removal))?
+        .add_rules(path_beneath_rules(&folders.changed, changes()))?
+        .add_rules(path_beneath_rules(
+            &folders.sockets,
+            removal | AccessFs::MakeSock,
+        ))?
+        .add_rules(path_beneath_rules(&folders.emptied, removal))?
         .add_rules(path_beneath_rules([TUN], device))?;
     Ok(ruleset.into())
 }

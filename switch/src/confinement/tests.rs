@@ -5,6 +5,7 @@ use std::fs::{self, File};
 use std::io;
 use std::net::UdpSocket;
 use std::os::fd::AsFd;
+use std::os::unix::net::UnixListener;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::Command;
@@ -13,7 +14,9 @@ use std::thread;
 
 use rustix::net::{AddressFamily, SocketType, socket};
 use rustix::process::{getpid, getppid, test_kill_process};
-use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
+use rustix::thread::{
+    LinkNameSpaceType, capabilities, move_into_link_name_space, set_capabilities,
+};
 
 use super::*;
 
@@ -81,6 +84,8 @@ fn what_a_switch_does_it_still_can() {
     alone("what_a_switch_does_it_still_can", |base| {
         calls::confine(false).unwrap();
         assert_eq!(thread::spawn(|| 7).join().unwrap(), 7);
+        let fewer = thread::spawn(|| set_capabilities(None, capabilities(None).unwrap()));
+        fewer.join().unwrap().unwrap();
         test_kill_process(getpid()).unwrap();
         UdpSocket::bind("[::1]:0").unwrap();
         socket(AddressFamily::NETLINK, SocketType::RAW, None).unwrap();
@@ -97,8 +102,9 @@ fn what_a_switch_does_it_still_can() {
 #[test]
 fn every_thread_is_confined() {
     alone("every_thread_is_confined", |base| {
-        let [open, emptied, closed] = ["open", "emptied", "closed"].map(|name| base.join(name));
-        for folder in [&open, &emptied, &closed] {
+        let all = ["open", "sockets", "emptied", "closed"];
+        let [open, sockets, emptied, closed] = all.map(|name| base.join(name));
+        for folder in [&open, &sockets, &emptied, &closed] {
             fs::create_dir_all(folder).unwrap();
             fs::write(folder.join("old"), "old").unwrap();
         }
@@ -106,11 +112,16 @@ fn every_thread_is_confined() {
             assert_eq!(errno(&result.unwrap_err()), Some(Errno::ACCESS));
         };
         let attempt = {
-            let [open, emptied, closed] = [&open, &emptied, &closed].map(Clone::clone);
+            let folders = [&open, &sockets, &emptied, &closed];
+            let [open, sockets, emptied, closed] = folders.map(Clone::clone);
             move || {
                 fs::write(open.join("new"), "new").unwrap();
                 fs::remove_file(open.join("new")).unwrap();
+                UnixListener::bind(sockets.join("new")).unwrap();
+                fs::remove_file(sockets.join("new")).unwrap();
+                denied(fs::write(sockets.join("new"), "new"));
                 denied(fs::write(emptied.join("new"), "new"));
+                denied(UnixListener::bind(emptied.join("new")).map(drop));
                 denied(fs::write(closed.join("new"), "new"));
                 denied(fs::write(closed.join("old"), "new"));
                 denied(fs::remove_file(closed.join("old")));
@@ -120,17 +131,26 @@ fn every_thread_is_confined() {
             }
         };
         let (sender, orders) = mpsc::channel::<()>();
+        let (running, runs) = mpsc::channel::<()>();
         let earlier = {
             let attempt = attempt.clone();
             let named = thread::Builder::new().name("ms-host7".to_owned());
             named.spawn(move || {
+                drop(running);
                 let _ = orders.recv();
                 attempt()
             })
         };
+        // It has its name then.
+        let _ = runs.recv();
         let before = capabilities(None).unwrap().effective;
         seal().unwrap();
-        let ruleset = files::ruleset(&[open], std::slice::from_ref(&emptied)).unwrap();
+        let folders = Folders {
+            changed: vec![open],
+            sockets: vec![sockets],
+            emptied: vec![emptied.clone()],
+        };
+        let ruleset = files::ruleset(&folders).unwrap();
         let Some(ruleset) = ruleset else {
             return eprintln!("this kernel has no Landlock");
         };

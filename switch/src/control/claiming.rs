@@ -6,7 +6,7 @@ use super::{Control, Failure};
 use crate::claims::{Claimant, Surroundings};
 use crate::command::{Changes, Command};
 use crate::foreign::Passed;
-use crate::queries;
+use crate::guests::Tenants;
 use crate::refusal::Refusal;
 
 impl Control {
@@ -21,10 +21,23 @@ impl Control {
             user: self.peers[at].user,
         };
         self.may_claim(at, wanted.len())?;
+        self.claim_as(by, wanted, sockets)
+    }
+
+    pub(super) fn claim_as(
+        &mut self,
+        by: Claimant,
+        wanted: &[Wanted],
+        sockets: Vec<Passed>,
+    ) -> Result<Reply, Failure> {
+        let tenants = Tenants {
+            peers: &self.peers,
+            guests: &self.guests,
+        };
         let nics = &self.nics;
         let around = Surroundings {
             nic_of: &|index| nics.iter().find(|nic| nic.has_index(index)).map(|n| n.id),
-            holder: &|slot| queries::holder(&self.peers, slot),
+            holder: &|slot| tenants.describe(slot),
             policy: &self.policy,
         };
         let (first, changes) = self.claims.add(wanted, sockets, by, &around)?;

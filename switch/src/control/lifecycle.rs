@@ -28,7 +28,7 @@ impl Control {
         let slot = self.slots.take()?;
         let quota = rights.quota.min(self.slots.quota(slot));
         self.slots
-            .open(slot, quota, &self.workers, || vport::Peer::Stack)?;
+            .open(slot, quota, &self.workers, |_| vport::Peer::Stack)?;
         let stack = Stack {
             slot,
             name,

@@ -3,6 +3,7 @@
 use port_api::protocol::{Limit, Reply};
 
 use super::Control;
+use super::rights::may_change;
 use crate::refusal::Refusal;
 use crate::stacks::Rates;
 
@@ -15,13 +16,9 @@ impl Control {
         tx: Option<Limit>,
     ) -> Result<Reply, Refusal> {
         let user = self.peers[at].user;
-        if !user.is_trusted() {
-            let message = format!("user {} may not set limits", user.uid);
-            return Err(Refusal::new(libc::EPERM, message));
-        }
+        may_change(user, "set limits")?;
         let is_host = usize::from(vport) < self.nics.len();
-        let mut stacks = self.peers.iter().filter_map(|peer| peer.stack.as_ref());
-        if !is_host && !stacks.any(|stack| stack.slot == vport) {
+        if !is_host && self.tenants().on(vport).is_none() {
             let message = format!("vport {vport} has no stack");
             return Err(Refusal::new(libc::ENODEV, message));
         }

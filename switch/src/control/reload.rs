@@ -2,6 +2,7 @@
 
 use port_api::protocol::Reply;
 
+use super::rights::may_change;
 use super::{Control, Failure};
 use crate::plan::allowances;
 use crate::policy::Policy;
@@ -20,10 +21,7 @@ impl Control {
 
     pub(super) fn reload_for(&mut self, at: usize) -> Result<Reply, Failure> {
         let user = self.peers[at].user;
-        if !user.is_trusted() {
-            let message = format!("user {} may not reload the configuration", user.uid);
-            return Err(Refusal::new(libc::EPERM, message).into());
-        }
+        may_change(user, "reload the configuration")?;
         match self.reload() {
             Ok(()) => {
                 tracing::info!("{}: {RELOADED}", self.peers[at].describe());

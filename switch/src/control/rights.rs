@@ -81,6 +81,15 @@ impl Control {
     }
 }
 
+/// Checks that a user is root or the switch's own.
+pub(super) fn may_change(user: User, what: &str) -> Result<(), Refusal> {
+    if user.is_trusted() {
+        return Ok(());
+    }
+    let message = format!("user {} may not {what}", user.uid);
+    Err(Refusal::new(libc::EPERM, message))
+}
+
 fn over(user: User, has: &str, limit: &str, most: u32, rights: &Rights) -> Refusal {
     let message = format!("user {} has {has}: {limit} is {most} ({rights})", user.uid);
     Refusal::new(libc::EDQUOT, message)

@@ -5,7 +5,6 @@ use port_api::protocol::{Reply, TraceRequest};
 use super::{Control, Failure};
 use crate::command::{Answer, Command, Trace};
 use crate::explain::{Names, explain};
-use crate::queries;
 use crate::refusal::Refusal;
 use crate::trace::Notes;
 
@@ -59,7 +58,8 @@ impl Control {
         if let Some(nic) = self.nics.get(usize::from(slot)) {
             return Some(nic.host.netdev().to_owned());
         }
-        queries::stack_name(&self.peers, slot)
+        let tenant = self.tenants().on(slot)?;
+        Some(tenant.stack().name.clone())
     }
 }
 

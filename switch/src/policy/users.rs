@@ -15,6 +15,14 @@ pub struct User {
 }
 
 impl User {
+    /// The switch's own.
+    pub fn own() -> Self {
+        Self {
+            uid: rustix::process::geteuid().as_raw(),
+            gid: rustix::process::getegid().as_raw(),
+        }
+    }
+
     /// Root, or the user that the switch runs as: they could do everything without asking, too.
     pub fn is_trusted(self) -> bool {
         self.uid == 0 || self.uid == rustix::process::geteuid().as_raw()

@@ -31,6 +31,16 @@ impl<B: Buf> Sent<B> {
     }
 }
 
+/// What the next packet to be sent is.
+pub enum Taken<B> {
+    /// There is none.
+    End,
+    /// Nothing that can be sent. It has been counted.
+    Nothing,
+    /// This.
+    Packet(Desc, B),
+}
+
 /// How much of a vport's `tx` ring its turn is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Turn {
@@ -54,7 +64,40 @@ impl Vport {
         turn: Turn,
     ) -> Result<bool, Corrupt> {
         self.tx.refresh()?;
-        let mut bytes = 0;
+        let before = sent.len();
+        self.take_turn(io, sent, turn, |vport, io| {
+            let Some(raw) = vport.tx.take() else {
+                return Taken::End;
+            };
+            let taken = Desc::unpack(raw)
+                .and_then(|desc| Some((desc, io.take_back(desc.index, vport.owner)?)));
+            let Some((desc, buf)) = taken else {
+                vport.counters.bad_entries += 1;
+                return Taken::Nothing;
+            };
+            Taken::Packet(desc, buf)
+        });
+        // At most a burst.
+        #[allow(clippy::cast_possible_truncation)]
+        let taken = (sent.len() - before) as u32;
+        self.held -= taken;
+        self.tx.release();
+        let more = self.tx.waiting() > 0;
+        self.end_turn(turn, more);
+        Ok(more)
+    }
+
+    /// Takes packets from `next` as long as there are any and this turn is for more. What makes no sense
+    /// takes as much of the turn as a frame.
+    #[inline(always)]
+    pub(super) fn take_turn<I: Io>(
+        &mut self,
+        io: &mut I,
+        sent: &mut Bufs<Sent<I::Buf>>,
+        turn: Turn,
+        mut next: impl FnMut(&mut Self, &mut I) -> Taken<I::Buf>,
+    ) {
+        let (mut bytes, mut packets) = (0, 0);
         let mut allowance = match (turn.is_contended, self.is_interrupted) {
             (false, _) => i32::MAX,
             (true, false) => self.allowance.min(QUANTUM) + QUANTUM,
@@ -63,24 +106,23 @@ impl Vport {
         let mut left = turn.packets;
         let is_limited = self.meters.tx.is_set();
         let now = if is_limited { io.now_ns() } else { 0 };
-        // What makes no sense takes as much of the turn as a frame.
         while left > 0 {
             if allowance <= 0 || is_limited && !self.meters.tx.allows(now) {
                 break;
             }
-            let Some(raw) = self.tx.take() else {
-                break;
+            let (desc, buf) = match next(self, io) {
+                Taken::End => break,
+                Taken::Nothing => {
+                    left -= 1;
+                    allowance -= WIRE_OVERHEAD;
+                    continue;
+                }
+                Taken::Packet(desc, buf) => (desc, buf),
             };
             left -= 1;
-            allowance -= WIRE_OVERHEAD;
-            let taken = Desc::unpack(raw)
-                .and_then(|desc| Some((desc, io.take_back(desc.index, self.owner)?)));
-            let Some((desc, buf)) = taken else {
-                self.counters.bad_entries += 1;
-                continue;
-            };
+            packets += 1;
             bytes += u64::from(desc.len);
-            allowance -= i32::from(desc.len);
+            allowance -= WIRE_OVERHEAD + i32::from(desc.len);
             if is_limited {
                 self.meters.tx.charge(now, desc.len.into());
             }
@@ -90,18 +132,19 @@ impl Vport {
                 in_bounds: false,
             });
         }
-        // At most a burst.
-        #[allow(clippy::cast_possible_truncation)]
-        let taken = sent.len() as u32;
-        self.held -= taken;
-        self.counters.tx_packets += u64::from(taken);
+        self.counters.tx_packets += packets;
         self.counters.tx_bytes += bytes;
-        self.tx.release();
-        let more = self.tx.waiting() > 0;
+        self.allowance = allowance;
+        self.is_interrupted = left == 0 && turn.packets < BURST;
+    }
+
+    /// Ends what [`take_turn`](Self::take_turn) began; `more` says whether more waits.
+    pub(super) fn end_turn(&mut self, turn: Turn, more: bool) {
         let goes_on = turn.is_contended && more;
-        self.allowance = if goes_on { allowance } else { 0 };
-        self.is_interrupted = goes_on && allowance > 0 && left == 0 && turn.packets < BURST;
-        Ok(more)
+        self.is_interrupted &= goes_on && self.allowance > 0;
+        if !goes_on {
+            self.allowance = 0;
+        }
     }
 
     /// Whether its turn to send has been cut short, and goes on when there is room.

@@ -173,6 +173,12 @@ impl<I: Io> Worker<I> {
         }
     }
 
+    fn was_copy(&mut self, slot: u16, len: usize) {
+        if let Some(vport) = &mut self.vports[usize::from(slot)] {
+            vport.was_copy(len);
+        }
+    }
+
     fn copy(&mut self, nic: usize, slot: u16, frame: &[u8]) {
         let Some(copy) = self.io.copy(frame) else {
             return;
@@ -180,8 +186,9 @@ impl<I: Io> Worker<I> {
         let port = self.nics[nic].nic.id;
         match self.stage(port, slot, false, copy) {
             Ok(()) => {
-                if let Some(vport) = &mut self.vports[usize::from(slot)] {
-                    vport.was_copy(frame.len());
+                match &mut self.guests[usize::from(slot)] {
+                    Some(guest) => guest.was_copy(),
+                    None => self.was_copy(slot, frame.len()),
                 }
                 self.nics[nic].counters.copies += 1;
             }

@@ -23,6 +23,7 @@ impl<I: Io> Worker<I> {
         let answer = match command {
             Command::Add(vport) => {
                 let slot = usize::from(vport.slot);
+                self.admit_guest(&vport);
                 self.vports[slot] = Some(vport);
                 // Fills its `fill` ring in the next round.
                 self.pending[slot / 64] |= 1 << (slot % 64);
@@ -33,6 +34,7 @@ impl<I: Io> Worker<I> {
                 self.publish();
                 self.disown_sent(slot);
                 self.forget_fragments(slot);
+                self.dismiss_guest(slot);
                 let answer = Answer::Removed(self.vports[usize::from(slot)].take());
                 if reclaim {
                     return self.begin_reclaim(slot, answer);
@@ -120,6 +122,9 @@ impl<I: Io> Worker<I> {
             *side += u64::from(unread);
             waiting.sent += u64::from(sent);
         }
+        for guest in self.guests.iter().flatten() {
+            waiting.stacks += guest.waiting() as u64;
+        }
         for nic in &self.nics {
             waiting.sent += nic.tx.len() as u64;
         }
@@ -143,7 +148,13 @@ impl<I: Io> Worker<I> {
             let waiting = self.nics.iter().flat_map(|nic| &nic.tx_from);
             let waiting = waiting.filter(|(from, _)| *from == vport.slot);
             counters.tx_waiting = waiting.count() as u64;
-            snapshot.vports.push((vport.slot, counters, vport.held));
+            let guest = &self.guests[usize::from(vport.slot)];
+            // No more than a burst.
+            #[allow(clippy::cast_possible_truncation)]
+            let staged = guest.as_ref().map_or(0, |guest| guest.waiting()) as u32;
+            snapshot
+                .vports
+                .push((vport.slot, counters, vport.held + staged));
         }
     }
 }

@@ -22,6 +22,7 @@ impl<I: Io> Worker<I> {
     pub(super) fn serve_vports(&mut self, hand: &mut Hand<I::Buf>) -> bool {
         let mut sent = 0;
         loop {
+            self.poll_guests();
             for word in 0..self.pending.len() {
                 self.pending[word] |= self.doorbells.answer(word);
             }
@@ -99,6 +100,7 @@ impl<I: Io> Worker<I> {
         };
         if let Some(vport) = &mut self.vports[self.swept]
             && !vport.is_shut()
+            && !vport.is_guest
             && vport.replenish(&mut self.io, &mut self.freed).is_err()
         {
             shut(vport, &self.channels.events);
@@ -114,13 +116,19 @@ impl<I: Io> Worker<I> {
         if vport.is_shut() {
             return 0;
         }
-        let served = vport
-            .take_sent(&mut self.io, &mut hand.sent, turn)
-            .and_then(|more| Ok((more, vport.replenish(&mut self.io, &mut self.freed)?)));
-        match served {
-            Ok((false, true)) => {}
-            Ok(_) => self.pending[slot / 64] |= 1 << (slot % 64),
-            Err(_) => shut(vport, &self.channels.events),
+        let waits = if vport.is_guest {
+            self.take_copies(slot, turn, hand)
+        } else {
+            let served = vport
+                .take_sent(&mut self.io, &mut hand.sent, turn)
+                .and_then(|more| Ok(more | !vport.replenish(&mut self.io, &mut self.freed)?));
+            served.unwrap_or_else(|_| {
+                shut(vport, &self.channels.events);
+                false
+            })
+        };
+        if waits {
+            self.pending[slot / 64] |= 1 << (slot % 64);
         }
         let count = hand.sent.len();
         if count == 0 {
@@ -249,7 +257,7 @@ impl<I: Io> Worker<I> {
                 self.note_host_fragment(nic, sent.buf.frame());
                 (nic, Permit::Packet)
             }
-            Peer::Stack => {
+            Peer::Stack | Peer::Guest { .. } => {
                 let at = self
                     .nics
                     .iter()

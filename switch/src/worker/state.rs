@@ -19,7 +19,7 @@ use crate::io::{BURST, Bufs, Io};
 use crate::quick::Quick;
 use crate::stages::Stages;
 use crate::tables::Tables;
-use crate::vport::{Sent, Vport};
+use crate::vport::{Guest, Sent, Vport};
 
 /// A NIC port on this worker.
 pub(super) struct NicState<B> {
@@ -94,6 +94,9 @@ pub struct Worker<I: Io> {
     pub(super) receiving: usize,
     pub(super) tables: Tables,
     pub(super) vports: Vec<Option<Box<Vport>>>,
+    /// By slot: what there is besides of vports whose packets are copied, and which those are.
+    pub(super) guests: Vec<Option<Box<Guest<I::Buf>>>>,
+    pub(super) guest_slots: Vec<u16>,
     pub(super) doorbells: Doorbells,
     /// Vports that have something to send, or wait for empty buffers.
     pub(super) pending: Vec<u64>,
@@ -146,6 +149,8 @@ impl<I: Io> Worker<I> {
             nics: nics.collect(),
             receiving,
             vports: (0..slots).map(|_| None).collect(),
+            guests: (0..slots).map(|_| None).collect(),
+            guest_slots: Vec::with_capacity(slots.into()),
             pending: vec![0; doorbells.len()],
             next_turn: 0,
             doorbells,

@@ -31,7 +31,8 @@ use switch::vport::{Limits, Peer, Vport};
 use switch::worker::{Channels, NicSetup, Worker};
 use wire::{MacAddr, Vlan};
 
-use io::{BUFFERS, HEADROOM, MockIo, NICS, World};
+pub use io::BUFFERS;
+use io::{HEADROOM, MockIo, NICS, World};
 
 /// The NIC ports' MACs.
 pub const MAC: MacAddr = MacAddr([2, 0, 0, 0, 0, 1]);
@@ -147,7 +148,7 @@ impl Bench {
         self.open(slot, generation, Peer::Stack);
     }
 
-    fn open(&mut self, slot: u16, generation: u8, peer: Peer) {
+    pub fn open(&mut self, slot: u16, generation: u8, peer: Peer) {
         let rings = SwitchSide::new(&self.region, slot, 0);
         let meters = self.meters[usize::from(slot)].clone();
         let vport = Vport::new(slot, generation, peer, rings, LIMITS, meters);

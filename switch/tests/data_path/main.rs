@@ -2,10 +2,14 @@
 
 #[path = "../common/mod.rs"]
 mod common;
+#[path = "../../../vhost-port/tests/mock/mod.rs"]
+#[allow(clippy::pedantic)] // its tests' own
+mod mock;
 
 mod anything;
 mod egress;
 mod fragments;
+mod guests;
 mod handover;
 mod icmp;
 mod ingress;

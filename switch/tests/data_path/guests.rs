@@ -1,0 +1,399 @@
+//! Vports whose packets are copied: a guest with real virtqueues, in memory of its own.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use switch::verdict::DropReason;
+use switch::vport::Peer;
+use vhost_port::{Port, feature};
+use wire::emit::Eth;
+
+use crate::common::frames::*;
+use crate::common::{BUFFERS, Bench, HOST};
+use crate::mock::{self, Driver, Part};
+
+const VM: u16 = 5;
+const FEATURES: u64 = feature::VERSION_1
+    | feature::MRG_RXBUF
+    | feature::CSUM
+    | feature::GUEST_CSUM
+    | feature::HOST_TSO4
+    | feature::INDIRECT_DESC;
+/// In a header's flags: the checksum is right.
+const DATA_VALID: u8 = 2;
+/// Bytes of a virtio-net header.
+const HEADER: usize = 12;
+/// Entries of a queue.
+const SIZE: u16 = 128;
+/// Bytes of a buffer in the guest's memory.
+const ROOM: u64 = 4096;
+/// Where the guest's frames to be sent are.
+const TO_SEND: u64 = mock::BUFFERS + 0x80_0000;
+
+/// A guest, and the vport that it has.
+struct Vm {
+    port: Arc<Port>,
+    memory: mock::Guest,
+    rx: Driver,
+    tx: Driver,
+    /// Where each buffer that it has given is, by its id.
+    at: Vec<u64>,
+    sent: u64,
+}
+
+impl Vm {
+    fn attach(bench: &mut Bench) -> Self {
+        let mut vm = Self::absent(bench);
+        vm.connect();
+        vm
+    }
+
+    /// A port in service to which no one is connected.
+    fn absent(bench: &mut Bench) -> Self {
+        let port = Arc::new(Port::new(1).unwrap());
+        let peer = Peer::Guest {
+            port: port.clone(),
+            pair: 0,
+            nic: 0,
+        };
+        bench.open(VM, 1, peer);
+        let memory = mock::Guest::new();
+        let rx = Driver::new(&memory, 0, SIZE, FEATURES, 0);
+        let tx = Driver::new(&memory, 1, SIZE, FEATURES, 0);
+        Self {
+            port,
+            memory,
+            rx,
+            tx,
+            at: vec![0; SIZE.into()],
+            sent: 0,
+        }
+    }
+
+    fn connect(&mut self) {
+        let pair = mock::pair(&self.memory, FEATURES, Some(&self.rx), Some(&self.tx));
+        assert!(self.port.put(0, pair).is_none());
+    }
+
+    /// Gives so many buffers to receive into.
+    fn give(&mut self, count: u16) {
+        for number in 0..count {
+            let addr = mock::BUFFERS + u64::from(number) * ROOM;
+            let part = Part {
+                addr,
+                len: 2048,
+                write: true,
+            };
+            let id = self.rx.add(&self.memory, &[part], None).expect("room");
+            self.at[usize::from(id)] = addr;
+        }
+    }
+
+    /// What it has received, without headers; and the flags of each header.
+    fn received(&mut self) -> Vec<(u8, Vec<u8>)> {
+        let mut received = Vec::new();
+        while let Some((id, len)) = self.rx.used(&self.memory) {
+            let bytes = self.memory.read(self.at[usize::from(id)], len as usize);
+            assert_eq!(&bytes[10..HEADER], [1, 0], "one buffer");
+            received.push((bytes[0], bytes[HEADER..].to_vec()));
+        }
+        received
+    }
+
+    fn frames(&mut self) -> Vec<Vec<u8>> {
+        let received = self.received().into_iter();
+        received.map(|(_, frame)| frame).collect()
+    }
+
+    /// Sends a frame behind a header of these flags, `gso_type`, and 16-bit fields.
+    fn send_with(&mut self, flags: u8, gso: u8, fields: [u16; 4], frame: &[u8]) {
+        let fields = fields.iter().flat_map(|field| field.to_le_bytes());
+        let header: Vec<u8> = [flags, gso]
+            .into_iter()
+            .chain(fields)
+            .chain([0, 0])
+            .collect();
+        let addr = TO_SEND + self.sent % 64 * 0x1_0000;
+        self.sent += 1;
+        self.memory.write(addr, &header);
+        self.memory.write(addr + HEADER as u64, frame);
+        let part = Part {
+            addr,
+            len: u32::try_from(HEADER + frame.len()).unwrap(),
+            write: false,
+        };
+        while self.tx.used(&self.memory).is_some() {}
+        self.tx.add(&self.memory, &[part], None).expect("room");
+    }
+
+    fn send(&mut self, frame: &[u8]) {
+        self.send_with(0, 0, [0; 4], frame);
+    }
+}
+
+fn to_vm() -> Vec<u8> {
+    udp(IN, CLIENT, "192.0.2.1:7")
+}
+
+fn from_vm() -> Vec<u8> {
+    udp(OUT, "192.0.2.1:7", CLIENT)
+}
+
+#[test]
+fn what_is_claimed_for_a_guest_is_copied_to_it() {
+    let mut bench = Bench::with_stacks([3]);
+    let mut vm = Vm::attach(&mut bench);
+    bench.claim("udp 192.0.2.1:7", VM);
+    bench.claim("udp 192.0.2.1:8", 3);
+    vm.give(100);
+    let many: Vec<_> = (0..100)
+        .map(|n| udp(IN, &format!("192.0.2.9:{}", 1000 + n), "192.0.2.1:7"))
+        .collect();
+    bench.receive(&many[..90]);
+    bench.receive(&[
+        udp(IN, CLIENT, "192.0.2.1:8"),
+        udp(IN, CLIENT, "192.0.2.1:9"),
+    ]);
+    bench.receive(&many[90..]);
+    assert_eq!(vm.frames(), many);
+    assert_eq!(bench.drain(3).len(), 1);
+    assert_eq!(bench.drain(HOST).len(), 1);
+    let vport = bench.vport(VM);
+    let bytes: usize = many.iter().map(Vec::len).sum();
+    assert_eq!((vport.rx_packets, vport.rx_bytes), (100, bytes as u64));
+    bench.assert_conserved();
+}
+
+#[test]
+fn what_a_guest_sends_is_checked() {
+    let mut bench = Bench::with_stacks([3]);
+    let mut vm = Vm::attach(&mut bench);
+    bench.claim("udp 192.0.2.1:7", VM);
+    bench.claim("udp 192.0.2.1:8", 3);
+    let other_mac = Eth { src: IN.src, ..OUT };
+    for frame in [
+        from_vm(),
+        udp(OUT, "192.0.2.1:8", CLIENT),
+        udp(OUT, "192.0.2.1:9", CLIENT),
+        udp(other_mac, "192.0.2.1:7", CLIENT),
+        vec![1, 2, 3],
+        vec![],
+        from_vm(),
+    ] {
+        vm.send(&frame);
+    }
+    bench.worker.step();
+    assert_eq!(bench.wire(), [from_vm(), from_vm()]);
+    assert_eq!(bench.tx_dropped(VM, DropReason::TxForeign), 1);
+    assert_eq!(bench.tx_dropped(VM, DropReason::TxNotClaimed), 1);
+    assert_eq!(bench.tx_dropped(VM, DropReason::TxSourceMac), 1);
+    assert_eq!(bench.tx_dropped(VM, wire::Malformed::Runt), 2);
+    let vport = bench.vport(VM);
+    assert_eq!((vport.tx_packets, vport.tx_wire), (7, 2));
+    bench.assert_conserved();
+}
+
+#[test]
+fn what_is_left_to_the_switch_is_done_or_refused() {
+    let mut bench = Bench::new();
+    let mut vm = Vm::attach(&mut bench);
+    bench.claim("udp 192.0.2.1:7", VM);
+    bench.claim("tcp 192.0.2.1:80", VM);
+    // The field holds the pseudo-header's sum, and the rest is to be added: as good as from scratch.
+    let whole = from_vm();
+    let mut unfinished = whole.clone();
+    let pseudo = wire::checksum::internet(
+        &[
+            &whole[26..34],
+            &[0, 17],
+            &u16::try_from(whole.len() - 34).unwrap().to_be_bytes(),
+        ]
+        .concat(),
+    );
+    unfinished[40..42].copy_from_slice(&(!pseudo).to_be_bytes());
+    vm.send_with(1, 0, [0, 0, 34, 6], &unfinished);
+    bench.worker.step();
+    assert_eq!(bench.wire(), [whole]);
+    // Nowhere in the frame.
+    vm.send_with(1, 0, [0, 0, 34, 60_000], &unfinished);
+    bench.worker.step();
+    assert_eq!(bench.tx_dropped(VM, DropReason::TxOffload), 1);
+    // 40,000 bytes of TCP in segments of 1,000.
+    let mut small = tcp(OUT, "192.0.2.1:80", CLIENT);
+    // ACK: of a SYN there can be only one.
+    small[47] = 0x10;
+    // Ethernet, IPv4, TCP, and no payload.
+    small.truncate(54);
+    let mut large = small.clone();
+    large.extend((0..40_000u32).map(|n| u8::try_from(n % 251).unwrap()));
+    let len = u16::try_from(large.len() - 14).unwrap();
+    large[16..18].copy_from_slice(&len.to_be_bytes());
+    mend_ipv4(&mut large, 14);
+    let headers = u16::try_from(small.len()).unwrap();
+    vm.send_with(1, 1, [headers, 1000, 34, 16], &large);
+    for _ in 0..4 {
+        bench.worker.step();
+    }
+    let sent = bench.wire();
+    let payload: Vec<u8> = sent
+        .iter()
+        .flat_map(|frame| &frame[small.len()..])
+        .copied()
+        .collect();
+    assert_eq!(sent.len(), 40);
+    assert_eq!(payload, large[small.len()..]);
+    // Segments beyond the MTU, and longer than a buffer without any.
+    vm.send_with(1, 1, [headers, 1600, 34, 16], &large);
+    vm.send(&large);
+    bench.worker.step();
+    assert_eq!(bench.tx_dropped(VM, DropReason::TxOffload), 2);
+    assert_eq!(bench.tx_dropped(VM, DropReason::TxBounds), 1);
+    bench.assert_conserved();
+}
+
+#[test]
+fn a_checksum_that_is_known_to_be_right_is_passed_on() {
+    let mut bench = Bench::new();
+    let mut vm = Vm::attach(&mut bench);
+    bench.claim("udp 192.0.2.1:7!", VM);
+    vm.give(4);
+    bench.receive(&[to_vm()]);
+    assert_eq!(vm.received(), [(DATA_VALID, to_vm())]);
+}
+
+#[test]
+fn without_buffers_a_burst_waits_and_the_rest_is_dropped() {
+    let mut bench = Bench::new();
+    let mut vm = Vm::attach(&mut bench);
+    bench.claim("udp 192.0.2.1:7", VM);
+    vm.give(10);
+    bench.receive(&vec![to_vm(); 200]);
+    assert_eq!(vm.frames().len(), 10);
+    let dropped = bench.rx_dropped(DropReason::RingFull);
+    assert!((126..=180).contains(&dropped), "{dropped}");
+    vm.give(100);
+    bench.worker.step();
+    assert_eq!(vm.frames().len() as u64, 190 - dropped);
+    bench.assert_conserved();
+    // And it goes on.
+    bench.receive(&[to_vm()]);
+    assert_eq!(vm.frames().len(), 1);
+}
+
+#[test]
+fn it_may_come_late_go_and_come_back() {
+    let mut bench = Bench::with_stacks([3]);
+    let mut vm = Vm::absent(&mut bench);
+    bench.claim("udp 192.0.2.1:7", VM);
+    bench.claim("udp 192.0.2.1:8", 3);
+    bench.receive(&vec![to_vm(); 5]);
+    assert_eq!(bench.rx_dropped(DropReason::NotConnected), 5);
+    vm.give(20);
+    vm.connect();
+    bench.receive(&vec![to_vm(); 5]);
+    assert_eq!(vm.frames().len(), 5);
+    let pair = vm.port.take(0).expect("connected");
+    bench.receive(&[to_vm(), udp(IN, CLIENT, "192.0.2.1:8")]);
+    assert_eq!(bench.rx_dropped(DropReason::NotConnected), 6);
+    assert_eq!(bench.drain(3).len(), 1);
+    vm.port.put(0, pair);
+    bench.receive(&[to_vm()]);
+    assert_eq!(vm.frames().len(), 1);
+    bench.assert_conserved();
+}
+
+#[test]
+fn it_may_go_with_packets_staged_for_it() {
+    let mut bench = Bench::new();
+    let vm = Vm::attach(&mut bench);
+    bench.claim("udp 192.0.2.1:7", VM);
+    bench.receive(&vec![to_vm(); 20]);
+    drop(vm.port.take(0));
+    bench.worker.step();
+    let vport = bench.vport(VM);
+    let dropped = vport.rx_dropped.0[DropReason::NotConnected.index()];
+    assert_eq!((vport.rx_packets, dropped), (0, 20));
+    bench.assert_conserved();
+    // Or be taken out of service.
+    let mut bench = Bench::new();
+    let _vm = Vm::attach(&mut bench);
+    let claim = bench.claim("udp 192.0.2.1:7", VM);
+    bench.receive(&vec![to_vm(); 20]);
+    bench.release(claim, VM);
+    bench.detach(VM);
+    bench.idle();
+    // But for the host's.
+    let held: u32 = bench.count().vports.iter().map(|(.., held)| held).sum();
+    assert_eq!(bench.world.borrow().available() + held as usize, BUFFERS);
+}
+
+#[test]
+fn a_guest_that_breaks_a_rule_is_cut_off_and_no_one_else() {
+    let mut bench = Bench::with_stacks([3]);
+    let mut vm = Vm::attach(&mut bench);
+    bench.claim("udp 192.0.2.1:7", VM);
+    bench.claim("udp 192.0.2.1:8", 3);
+    vm.send(&from_vm());
+    // An index far ahead of what there is.
+    vm.memory.set_u16(vm.tx.avail + 2, 30_000);
+    bench.receive(&[to_vm(), udp(IN, CLIENT, "192.0.2.1:8")]);
+    assert!(!vm.port.is_up(0));
+    let failure = vm.port.failure().expect("it is named").to_string();
+    assert!(failure.contains("30000"), "{failure}");
+    assert_eq!(bench.drain(3).len(), 1);
+    bench.receive(&[to_vm()]);
+    assert!(bench.rx_dropped(DropReason::NotConnected) > 0);
+    assert!(bench.wire().is_empty());
+    bench.assert_conserved();
+}
+
+#[test]
+fn guests_stacks_and_host_reach_each_other() {
+    let mut bench = Bench::with_stacks([3]);
+    let mut vm = Vm::attach(&mut bench);
+    bench.claim("all 192.0.2.50", VM);
+    bench.claim("udp 192.0.2.1:8", 3);
+    vm.give(20);
+    let there = udp(HERE, "192.0.2.1:8", "192.0.2.50:7");
+    let back = udp(HERE, "192.0.2.50:7", "192.0.2.1:8");
+    bench.send(3, &there);
+    assert_eq!(vm.frames(), [there]);
+    vm.send(&back);
+    vm.send(&udp(HERE, "192.0.2.50:7", "192.0.2.1:53"));
+    bench.worker.step();
+    assert_eq!(bench.drain(3), [back]);
+    assert_eq!(bench.drain(HOST).len(), 1);
+    assert_eq!(bench.vport(VM).tx_local, 2);
+    // ARP for its address is its own, and a broadcast comes as a copy.
+    let who_has = arp(TO_ALL, wire::ARP_REQUEST, "192.0.2.9", "192.0.2.50");
+    bench.receive(std::slice::from_ref(&who_has));
+    assert_eq!(vm.frames(), [who_has]);
+    bench.assert_conserved();
+}
+
+#[test]
+fn limits_hold_for_guests_too() {
+    let mut bench = Bench::new();
+    let mut vm = Vm::attach(&mut bench);
+    bench.claim("udp 192.0.2.1:7", VM);
+    let meters = &bench.meters[usize::from(VM)];
+    meters
+        .rx
+        .set("1kpps".parse().unwrap(), Duration::from_millis(10));
+    meters
+        .tx
+        .set("1kpps".parse().unwrap(), Duration::from_millis(10));
+    vm.give(100);
+    let (mut received, mut sent) = (0, 0);
+    for ms in 0..50 {
+        bench.set_time(ms);
+        vm.send(&from_vm());
+        vm.send(&from_vm());
+        bench.receive(&vec![to_vm(); 5]);
+        received += vm.frames().len();
+        sent += bench.wire().len();
+    }
+    assert!((59..=61).contains(&received), "{received}");
+    assert!((59..=61).contains(&sent), "{sent}");
+    bench.assert_conserved();
+}

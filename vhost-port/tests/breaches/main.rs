@@ -1,0 +1,52 @@
+//! Front ends that break the rules: the connection ends with the rule's name, and neither a file descriptor
+//! nor a mapping is left. In one binary and one at a time, for they count what the process has.
+
+#[path = "../common/mod.rs"]
+mod common;
+
+mod classes;
+mod many;
+mod tables;
+
+use std::io::ErrorKind::ConnectionReset;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use common::{Lab, Raw, open_files};
+use vhost_port::End;
+
+/// Held by each test from its first line on.
+fn turn() -> MutexGuard<'static, ()> {
+    static TURN: Mutex<()> = Mutex::new(());
+    TURN.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The name of all shared memory here.
+const NAME: &str = "breach-memory";
+
+/// Plays `front` against a device, and expects the connection to end for a reason with `expected` in it.
+fn refused(expected: &str, front: impl FnOnce(&Raw)) {
+    let before = open_files(NAME);
+    {
+        let lab = Lab::server();
+        let raw = Raw::connect(&lab.folder.socket());
+        front(&raw);
+        match lab.end() {
+            End::Breach(breach) => {
+                let text = breach.to_string();
+                assert!(text.contains(expected), "{text:?} instead of {expected:?}");
+            }
+            other => panic!("{other} instead of {expected:?}"),
+        }
+        // The front end has let go of all that it sent, and this is what is left of it.
+        let status = lab.device.status();
+        assert_eq!((status.breaches, status.is_connected), (1, false));
+        assert!(lab.port.take(0).is_none());
+        assert_eq!(open_files(NAME).1, 0, "a mapping is left");
+        let rest = std::io::copy(&mut &raw.socket, &mut std::io::sink());
+        assert!(
+            rest.is_ok() || rest.is_err_and(|e| e.kind() == ConnectionReset),
+            "still open"
+        );
+    }
+    assert_eq!(open_files(NAME), before);
+}
