@@ -25,14 +25,17 @@
 //! | 2026-10 | offsets of dirty log and in-flight memory | neither is offered |
 //! | 2026-10 | receive buffers shorter than the header | `tests/violations.rs` |
 //! | 2026-10 | entries of indirect tables were read twice | `tests/hostile.rs` |
+//! | | an eventfd whose counter is full makes its writer wait | `aio.rs`, `tests/notify.rs` |
 //! | | a file that is truncated later (SIGBUS) | `memory/fault.rs`, `tests/memory.rs` |
 //!
-//! The data path, in the order to read it: `memory.rs` (all `unsafe` is there), `ring.rs`, `split.rs`,
+//! The data path, in the order to read it: `memory.rs` (all `unsafe` is there and in `aio.rs`), `ring.rs`, `split.rs`,
 //! `packed.rs`, `queue.rs`, `pair.rs` with `receive.rs` and `send.rs`, `port.rs`, `gso.rs`. The protocol:
 //! `device.rs`, `server.rs`, `session.rs`, `peek.rs`, `backend.rs`, `vring.rs`.
 
 #![deny(unsafe_code)]
 
+#[allow(unsafe_code)]
+mod aio;
 mod backend;
 mod breach;
 mod call;

@@ -80,7 +80,7 @@ fn offsets(parsed: &Parsed) -> [usize; 4] {
 }
 
 fn bytes(len: usize) -> Vec<u8> {
-    (0..len).map(|i| (i * 7 % 251) as u8).collect()
+    (0..len).map(|i| (i * 7 % 251).to_le_bytes()[0]).collect()
 }
 
 fn gso(v4: bool, size: u16) -> Gso {
@@ -106,7 +106,7 @@ proptest! {
         let mut segments = Segmented::new(&frame, gso(v4, size), 9200).unwrap();
         let count = len.div_ceil(usize::from(size)).max(1);
         let mut buffer = vec![0xaa; segments.longest()];
-        let mut joined = Vec::new();
+        let mut joined: Vec<u8> = Vec::new();
         for i in 0..count {
             prop_assert_eq!(segments.left(), count - i);
             let segment_len = segments.write_next(&mut buffer).unwrap();

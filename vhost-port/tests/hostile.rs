@@ -193,26 +193,17 @@ fn rings_that_change_meanwhile() {
     for features in [SPLIT, feature::DATA_PATH] {
         let (violations, _) = race(features, |guest, drivers, round| {
             let noise = round.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+            let word = |shift: u32| u16::try_from((noise >> shift) & 0xffff).unwrap();
+            let words = [0, 16, 32, 48].map(word);
             for driver in drivers {
-                let index = (noise >> 8) as u16 % 16;
-                let flags = (noise >> 16) as u16;
-                let addr = if noise & 64 == 0 {
-                    BUFFERS + noise % 4096
-                } else {
-                    noise
-                };
-                driver.write_desc(
-                    guest,
-                    driver.desc,
-                    index,
-                    (addr, noise as u32 >> 18),
-                    (flags, index / 2),
-                );
-                guest.set_u16(
-                    driver.avail + 2 * (noise >> 32 & 31),
-                    (noise >> 40) as u16 & 31,
-                );
-                guest.set_u16(driver.used + 2, (noise >> 48) as u16 & 31);
+                let index = words[0] >> 8 & 15;
+                let inside = BUFFERS + noise % 4096;
+                let addr = if noise & 64 == 0 { inside } else { noise };
+                let part = (addr, u32::from(words[2] >> 2));
+                driver.write_desc(guest, driver.desc, index, part, (words[1], index / 2));
+                let at = driver.avail + 2 * u64::from(words[2] & 31);
+                guest.set_u16(at, words[2] >> 8 & 31);
+                guest.set_u16(driver.used + 2, words[3] & 31);
             }
         });
         assert!(violations > 0);

@@ -14,6 +14,9 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use common::{Lab, Raw, open_files};
 use vhost_port::End;
 
+/// What notifications are sent by is mapped under this name.
+const NOTIFIERS: &str = "[aio]";
+
 /// Held by each test from its first line on.
 fn turn() -> MutexGuard<'static, ()> {
     static TURN: Mutex<()> = Mutex::new(());
@@ -49,4 +52,5 @@ fn refused(expected: &str, front: impl FnOnce(&Raw)) {
         );
     }
     assert_eq!(open_files(NAME), before);
+    assert_eq!(open_files(NOTIFIERS).1, 0, "a notifier is left");
 }

@@ -6,7 +6,7 @@ use vhost::vhost_user::message::FrontendReq as Req;
 
 use crate::common::raw::{FLAGS, event, longs, memory};
 use crate::common::{Lab, PACKED, REGION, Raw, SPLIT, open_files, within};
-use crate::{NAME, turn};
+use crate::{NAME, NOTIFIERS, turn};
 
 #[test]
 fn ten_thousand_connections() {
@@ -30,6 +30,7 @@ fn ten_thousand_connections() {
     });
     assert_eq!(status.last_breach, None);
     assert_eq!(open_files(NAME), before);
+    assert_eq!(open_files(NOTIFIERS).1, 0);
 }
 
 /// CVE-2019-14818: every message with descriptors again and again, in one connection.
@@ -42,6 +43,7 @@ fn the_same_messages_again_and_again() {
     raw.bring_up(SPLIT, &file);
     lab.until("it runs", |status| status.queues == 2);
     let before = open_files(NAME);
+    assert_eq!(open_files(NOTIFIERS).1, 2);
     for _ in 0..200 {
         raw.share_one(&file);
         for request in [Req::SET_VRING_CALL, Req::SET_VRING_KICK, Req::SET_VRING_ERR] {

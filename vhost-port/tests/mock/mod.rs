@@ -122,7 +122,6 @@ pub struct Part {
 pub struct Driver {
     pub packed: bool,
     pub size: u16,
-    pub event_idx: bool,
     pub desc: u64,
     pub avail: u64,
     pub used: u64,
@@ -154,7 +153,6 @@ impl Driver {
         Self {
             packed,
             size,
-            event_idx: features & feature::EVENT_IDX != 0,
             desc: base,
             avail,
             used,
@@ -395,6 +393,6 @@ pub fn frame(bytes: &[u8]) -> Frame<'_> {
 /// Bytes that differ from frame to frame and within one.
 pub fn pattern(seed: usize, len: usize) -> Vec<u8> {
     (0..len)
-        .map(|i| ((i * 7 + seed * 31) % 251) as u8)
+        .map(|i| ((i * 7 + seed * 31) % 251).to_le_bytes()[0])
         .collect()
 }
