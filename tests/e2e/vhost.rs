@@ -66,9 +66,9 @@ fn testpmd_gets_what_it_has_claimed_and_only_that() {
     eventually("all is delivered", || bed.vport("pmd").rx_packets >= 200);
     let vport = bed.vport("pmd");
     assert!(to_others > vport.rx_packets + 40, "{:?}", bed.stats());
-    // The client's ARP, which all see who have an address of their own, is in one or the other.
+    // 200, some pings until it answers, and the client's ARP, which all see who have an address of their own.
     let all = vport.rx_packets + vport.rx_copies;
-    assert!(vport.rx_packets <= 202 && all < 220, "{vport:?}");
+    assert!(vport.rx_packets <= 212 && all < 230, "{vport:?}");
     assert!(vport.rx_dropped.is_empty(), "{vport:?}");
     assert!(vport.tx_wire >= 150, "{vport:?}");
     let totals = testpmd.end();
