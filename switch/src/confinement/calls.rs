@@ -56,7 +56,7 @@ const ALLOWED: &[c_long] = &[
     libc::SYS_timer_gettime, libc::SYS_timer_delete, libc::SYS_timer_getoverrun,
     // Who and where this is.
     libc::SYS_getpid, libc::SYS_getppid, libc::SYS_getuid, libc::SYS_geteuid, libc::SYS_getgid,
-    libc::SYS_getegid, libc::SYS_getgroups, libc::SYS_getresuid, libc::SYS_getresgid, libc::SYS_capget, libc::SYS_capset,
+    libc::SYS_getegid, libc::SYS_getgroups, libc::SYS_getresuid, libc::SYS_getresgid, libc::SYS_capget,
     libc::SYS_uname, libc::SYS_sysinfo, libc::SYS_getrusage, libc::SYS_times, libc::SYS_getrandom,
     libc::SYS_pidfd_open,
     // A vhost port's thread is left with fewer capabilities. None is ever got back.
