@@ -238,8 +238,12 @@ impl Vport {
         buf.set_frame(HEADROOM, DATA_ROOM);
         let taken = match self.fill(guest, pair, left, &mut buf) {
             Ok(Filled::With(len)) => return Ok(Taken::Packet(packet(len, guest.nic), buf)),
-            Ok(Filled::Nothing) => Ok(Taken::Nothing),
-            Ok(Filled::End) => Ok(Taken::End),
+            Ok(Filled::Nothing(len)) => Ok(Taken::Nothing(len)),
+            Ok(Filled::End) => {
+                // Of a packed ring it was not known how many there are.
+                *left = 0;
+                Ok(Taken::End)
+            }
             Err(violation) => Err(violation),
         };
         give_back(io, buf);
@@ -268,7 +272,7 @@ impl Vport {
             }
             Next::Larger(_) => match pair.copy_next(&mut guest.large)? {
                 Next::Copied(copied) => Ok(self.cut(guest, &copied, buf)),
-                Next::End | Next::Larger(_) => Ok(Filled::Nothing),
+                Next::End | Next::Larger(_) => Ok(Filled::Nothing(0)),
             },
         }
     }
@@ -303,7 +307,7 @@ impl Vport {
         self.counters.tx_packets += 1;
         self.counters.tx_bytes += len as u64;
         self.drop_sent(reason);
-        Filled::Nothing
+        Filled::Nothing(len)
     }
 }
 
@@ -311,8 +315,8 @@ impl Vport {
 enum Filled {
     /// A packet of so many bytes.
     With(usize),
-    /// Nothing that can be sent. It has been counted.
-    Nothing,
+    /// Nothing that can be sent, of so many bytes. It has been counted.
+    Nothing(usize),
     /// Nothing, and there is no more.
     End,
 }
@@ -320,13 +324,13 @@ enum Filled {
 impl<B: Buf> Guest<B> {
     fn next_segment(&mut self, buf: &mut B) -> Filled {
         let Some(cut) = &mut self.cut else {
-            return Filled::Nothing;
+            return Filled::Nothing(0);
         };
         let len = cut.write_next(&self.large, buf.frame_mut());
         if cut.left() == 0 || len.is_none() {
             self.cut = None;
         }
-        len.map_or(Filled::Nothing, Filled::With)
+        len.map_or(Filled::Nothing(0), Filled::With)
     }
 }
 

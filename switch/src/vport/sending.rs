@@ -35,8 +35,8 @@ impl<B: Buf> Sent<B> {
 pub enum Taken<B> {
     /// There is none.
     End,
-    /// Nothing that can be sent. It has been counted.
-    Nothing,
+    /// Nothing that can be sent, of so many bytes. It has been counted.
+    Nothing(usize),
     /// This.
     Packet(Desc, B),
 }
@@ -73,7 +73,7 @@ impl Vport {
                 .and_then(|desc| Some((desc, io.take_back(desc.index, vport.owner)?)));
             let Some((desc, buf)) = taken else {
                 vport.counters.bad_entries += 1;
-                return Taken::Nothing;
+                return Taken::Nothing(0);
             };
             Taken::Packet(desc, buf)
         });
@@ -88,7 +88,7 @@ impl Vport {
     }
 
     /// Takes packets from `next` as long as there are any and this turn is for more. What makes no sense
-    /// takes as much of the turn as a frame.
+    /// takes as much of the turn as a frame, and what was copied in vain as much as it is long.
     #[inline(always)]
     pub(super) fn take_turn<I: Io>(
         &mut self,
@@ -112,9 +112,11 @@ impl Vport {
             }
             let (desc, buf) = match next(self, io) {
                 Taken::End => break,
-                Taken::Nothing => {
+                Taken::Nothing(len) => {
                     left -= 1;
                     allowance -= WIRE_OVERHEAD;
+                    allowance =
+                        allowance.saturating_sub_unsigned(u32::try_from(len).unwrap_or(u32::MAX));
                     continue;
                 }
                 Taken::Packet(desc, buf) => (desc, buf),

@@ -397,3 +397,26 @@ fn limits_hold_for_guests_too() {
     assert!((59..=61).contains(&sent), "{sent}");
     bench.assert_conserved();
 }
+
+#[test]
+fn what_is_copied_in_vain_takes_its_senders_turn() {
+    // Whose turn comes after the guest's.
+    const NEXT: u16 = VM + 1;
+    let mut bench = Bench::with_stacks([NEXT]);
+    let mut vm = Vm::attach(&mut bench);
+    bench.claim("udp 192.0.2.1:7", VM);
+    bench.claim("udp 192.0.2.1:8", NEXT);
+    for _ in 0..40 {
+        vm.send(&vec![0; 20_000]);
+    }
+    vm.send(&from_vm());
+    let other = udp(OUT, "192.0.2.1:8", CLIENT);
+    assert!(bench.try_stage(NEXT, &other));
+    bench.ring(NEXT);
+    while bench.vport(VM).tx_packets < 41 {
+        bench.worker.step();
+    }
+    assert_eq!(bench.wire(), [other, from_vm()]);
+    assert_eq!(bench.tx_dropped(VM, DropReason::TxBounds), 40);
+    bench.assert_conserved();
+}
