@@ -1,10 +1,8 @@
 //! What the user can set: on the command line behind `--`, or in a TOML file with the same keys.
 
 use std::path::{Path, PathBuf};
-use std::str::FromStr;
 
 use clap::{ArgAction, Args, Parser};
-use kni_fallback::Cidr;
 use port_api::geometry::{MAX_SLOTS, RING_SIZES};
 use port_api::protocol::Limit;
 use serde::Deserialize;
@@ -158,44 +156,11 @@ struct Options {
     unconfined: bool,
 }
 
+mod host_addr;
 mod vhost;
 
+pub use host_addr::HostAddr;
 pub use vhost::VhostPort;
-
-/// A host address, and the port that it is on.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-#[serde(try_from = "String")]
-pub struct HostAddr {
-    /// DPDK port id.
-    pub port: u8,
-    /// Address and prefix length.
-    pub cidr: Cidr,
-}
-
-impl FromStr for HostAddr {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        // An IPv6 address has colons too: what is before the first is a port only if a whole
-        // address follows.
-        let with_port = text
-            .split_once(':')
-            .and_then(|(port, cidr)| Some((port.parse::<u8>().ok()?, cidr.parse::<Cidr>().ok()?)));
-        if let Some((port, cidr)) = with_port {
-            return Ok(Self { port, cidr });
-        }
-        let cidr = text.parse::<Cidr>().map_err(|error| error.to_string())?;
-        Ok(Self { port: 0, cidr })
-    }
-}
-
-impl TryFrom<String> for HostAddr {
-    type Error = String;
-
-    fn try_from(text: String) -> Result<Self, String> {
-        text.parse()
-    }
-}
 
 /// The options in force.
 #[derive(Clone, Debug, PartialEq, Eq)]

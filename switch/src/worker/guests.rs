@@ -1,13 +1,12 @@
 //! Guests: vports whose packets are copied, to and from virtqueues that this worker polls.
 
+use wire::ETHERNET_HEADER_LEN;
+
 use super::Worker;
 use super::state::Hand;
 use crate::io::Io;
 use crate::verdict::DropReason;
 use crate::vport::{Guest, Peer, Turn, Vport};
-
-/// Ethernet header, in bytes.
-const FRAME_OVERHEAD: usize = 14;
 
 impl<I: Io> Worker<I> {
     /// Sets up the worker's end of a guest's port, if `vport` is one's.
@@ -16,7 +15,9 @@ impl<I: Io> Worker<I> {
             return;
         };
         let state = self.nics.iter().find(|state| state.nic.id == *nic);
-        let mtu = state.map_or(0, |state| state.max_frame - FRAME_OVERHEAD);
+        let mtu = state.map_or(0, |state| {
+            state.max_frame - usize::from(ETHERNET_HEADER_LEN)
+        });
         let mtu = u16::try_from(mtu).unwrap_or(u16::MAX);
         let guest = Guest::new(port.clone(), *pair, *nic, mtu);
         self.guests[usize::from(vport.slot)] = Some(Box::new(guest));
