@@ -139,6 +139,8 @@ impl Testpmd {
         command.args(["-l", "0-1", "--main-lcore=1", "--no-pci", "--in-memory"]);
         command.args(["--single-file-segments", "-m", "64", &device, "--"]);
         command.args(["--no-mlockall", "--total-num-mbufs=4096"]);
+        // Else it throws away, uncounted, what comes before it forwards.
+        command.arg("--no-flush-rx");
         Self(Process::spawn("testpmd", command.args(args)))
     }
 
