@@ -3,11 +3,8 @@
 use crate::header::{LONG, SHORT, feature, has, to_guest};
 use crate::memory::Memory;
 use crate::queue::Common;
-use crate::ring::{Head, INDIRECT, NEXT, Ring, WRITE, outside};
+use crate::ring::{AHEAD, Head, INDIRECT, NEXT, Ring, WRITE, outside};
 use crate::{Frame, MAX_SEGMENTS, Violation};
-
-/// Buffers whose data is fetched ahead of the frame that is being copied.
-const AHEAD: u16 = 4;
 
 /// What became of the frames that were given to [`Pair::receive`](crate::Pair::receive). Those that were not
 /// taken found no buffer.
@@ -54,7 +51,9 @@ impl Receiver<'_> {
         let mut done = Received::default();
         let verified = has(self.features, feature::GUEST_CSUM);
         for frame in frames {
-            ring.prefetch(AHEAD, self.memory, self.common.hint);
+            if let Some(addr) = ring.ahead(AHEAD) {
+                self.memory.prefetch_write(self.common.hint, addr);
+            }
             let Some((head, desc)) = ring.head(ring.at())? else {
                 break;
             };

@@ -4,7 +4,7 @@ use crate::gso::{Gso, NeedsChecksum};
 use crate::header::{LONG, SHORT, from_guest};
 use crate::memory::Memory;
 use crate::queue::Common;
-use crate::ring::{INDIRECT, NEXT, Ring, WRITE, outside};
+use crate::ring::{AHEAD, INDIRECT, NEXT, Ring, WRITE, outside};
 use crate::{Direction, Violation};
 
 /// Bytes of a frame from a guest, at most, without the virtio-net header: as many as `wire` parses. Linux
@@ -53,6 +53,9 @@ impl Sender<'_> {
         let Some((head, desc)) = ring.head(ring.at())? else {
             return Ok(Next::End);
         };
+        if let Some(addr) = ring.ahead(AHEAD) {
+            self.memory.prefetch_read(self.common.hint, addr);
+        }
         let mut header = [0; SHORT];
         let single = desc.flags & (NEXT | INDIRECT | WRITE) == 0;
         if single
