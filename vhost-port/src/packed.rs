@@ -286,8 +286,8 @@ impl Ring for Packed {
 
     #[inline(always)]
     fn ahead(&self, ahead: u16) -> Option<u64> {
-        let index = self.step(self.at(), ahead.min(self.size)).index;
-        let addr = self.desc.get(usize::from(index) * 2);
-        Some(addr.load(Ordering::Relaxed))
+        let place = self.step(self.at(), ahead.min(self.size));
+        let (_, desc) = self.head(place).ok()??;
+        Some(desc.addr)
     }
 }

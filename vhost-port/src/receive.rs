@@ -48,12 +48,13 @@ impl Receiver<'_> {
         frames: impl Iterator<Item = Frame<'f>>,
     ) -> Result<Received, Violation> {
         ring.begin()?;
+        for ahead in 0..AHEAD.min(most(&frames)) {
+            self.prefetch(ring, ahead);
+        }
         let mut done = Received::default();
         let verified = has(self.features, feature::GUEST_CSUM);
         for frame in frames {
-            if let Some(addr) = ring.ahead(AHEAD) {
-                self.memory.prefetch_write(self.common.hint, addr);
-            }
+            self.prefetch(ring, AHEAD);
             let Some((head, desc)) = ring.head(ring.at())? else {
                 break;
             };
@@ -85,6 +86,13 @@ impl Receiver<'_> {
         }
         self.common.publish(ring, self.memory)?;
         Ok(done)
+    }
+
+    #[inline(always)]
+    fn prefetch<R: Ring>(&self, ring: &R, ahead: u16) {
+        if let Some(addr) = ring.ahead(ahead) {
+            self.memory.prefetch_write(self.common.hint, addr);
+        }
     }
 
     /// One frame into several descriptors, and several buffers if they may be merged (section 5.1.6.4).
@@ -166,4 +174,11 @@ impl Receiver<'_> {
         }
         Ok(())
     }
+}
+
+/// How many more there are, at most.
+fn most(frames: &impl Iterator) -> u16 {
+    let (_, most) = frames.size_hint();
+    most.and_then(|most| u16::try_from(most).ok())
+        .unwrap_or(u16::MAX)
 }

@@ -17,8 +17,9 @@ pub(crate) use flag::{INDIRECT, NEXT, WRITE};
 /// (`VIRTQUEUE_MAX_SIZE`); Linux uses up to 19, DPDK's lib/vhost takes up to 256.
 pub const MAX_SEGMENTS: usize = 1024;
 
-/// How many buffers ahead of the one that is copied the CPU is asked for one.
-pub(crate) const AHEAD: u16 = 4;
+/// How many buffers ahead of the one that is copied the CPU is asked for one: two lines each, as many as it waits
+/// for at a time.
+pub(crate) const AHEAD: u16 = 12;
 
 /// Bytes of a descriptor, in all formats (virtio 1.2, sections 2.7.5 and 2.8.13).
 pub(crate) const DESC_LEN: u32 = 16;

@@ -48,14 +48,26 @@ pub(crate) struct Sender<'a> {
 }
 
 impl Sender<'_> {
+    /// Before the first packet of a burst.
+    pub(crate) fn look_ahead<R: Ring>(&self, ring: &R) {
+        for ahead in 0..AHEAD {
+            self.prefetch(ring, ahead);
+        }
+    }
+
+    #[inline(always)]
+    fn prefetch<R: Ring>(&self, ring: &R, ahead: u16) {
+        if let Some(addr) = ring.ahead(ahead) {
+            self.memory.prefetch_read(self.common.hint, addr);
+        }
+    }
+
     #[inline]
     pub(crate) fn next<R: Ring>(&mut self, ring: &mut R, to: &mut [u8]) -> Result<Next, Violation> {
         let Some((head, desc)) = ring.head(ring.at())? else {
             return Ok(Next::End);
         };
-        if let Some(addr) = ring.ahead(AHEAD) {
-            self.memory.prefetch_read(self.common.hint, addr);
-        }
+        self.prefetch(ring, AHEAD);
         let mut header = [0; SHORT];
         let single = desc.flags & (NEXT | INDIRECT | WRITE) == 0;
         if single
