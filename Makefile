@@ -4,7 +4,7 @@ export PATH := $(HOME)/.cargo/bin:$(PATH)
 export BIN := $(or $(CARGO_TARGET_DIR),target)/release
 CARGO ?= cargo
 
-.PHONY: help setup build demo test test-long kill-points soak bench bench-micro unvalidated model fuzz fmt lint deny clean
+.PHONY: help setup build demo test test-long kill-points guest soak bench bench-micro unvalidated model fuzz fmt lint deny clean
 
 help: ## this list
 	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' Makefile | expand -t 18
@@ -18,7 +18,7 @@ build: setup ## build everything, with optimizations
 demo: build ## see it work: the main job on real traffic; KEEP=1 leaves it running
 	@KEEP=$(KEEP) smoke/demo
 
-test: build kill-points ## all tests: units, EAL, and a real primary with real stacks in namespaces
+test: build kill-points guest ## all tests: units, EAL, and a real primary with real stacks in namespaces
 	@smoke/sweep
 	@MULTISTACK_BIN=$(abspath $(BIN)) MULTISTACK_KILL_POINTS=$(KILL_POINTS)/debug/stack-probe \
 	    $(CARGO) test --workspace --locked
@@ -30,6 +30,10 @@ test-long: test ## the same, with a minute of wrk, 1,000 attach cycles, 1,000 ki
 KILL_POINTS = $(abspath $(or $(CARGO_TARGET_DIR),target)/kill-points)
 kill-points: setup
 	@$(CARGO) build --locked --package stack-probe --features kill-points --target-dir $(KILL_POINTS)
+
+# A virtual machine for the tests, of Debian's kernel, which is not installed.
+guest: setup
+	@tests/guest/make $(or $(CARGO_TARGET_DIR),target)/guest
 
 soak: build ## everything at once, kills included, for SECONDS (1800): nothing is lost, nothing grows
 	@smoke/sweep

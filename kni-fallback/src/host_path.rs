@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::mpsc;
 use std::thread::{self, JoinHandle};
 
 use port_api::RingPort;
@@ -81,13 +82,19 @@ impl HostPath {
             self.waker.clone(),
             Arc::clone(&self.counters),
         );
+        let (running, runs) = mpsc::channel::<()>();
         let thread = thread::Builder::new()
             .name(thread_name(&self.config.netdev))
-            .spawn(move || forwarder.run())
+            .spawn(move || {
+                drop(running);
+                forwarder.run();
+            })
             .map_err(|source| Error::System {
                 what: "starting the exception path's thread",
                 source,
             })?;
+        // It names itself, and by its name it is known which rights it needs.
+        let _ = runs.recv();
         self.thread = Some(thread);
         Ok(())
     }

@@ -15,7 +15,7 @@ use crate::{Failure, fetch, limit, print};
 pub enum Args {
     /// Add a vport over a vhost-user socket, with its claims, all or nothing
     ///
-    /// A DPDK program attaches with --vdev=net_virtio_user0,path=PATH, QEMU with -netdev vhost-user. What
+    /// A DPDK program attaches with `--vdev=net_virtio_user0,path=PATH`, QEMU with `-netdev vhost-user`. What
     /// is at the other end may come and go; the vport stays. It needs no trust: the switch copies, and
     /// believes nothing. It sends with the NIC port's MAC address, so that is to be its own.
     #[command(after_long_help = ClaimSpec::SYNTAX)]

@@ -1,12 +1,13 @@
 //! A real primary, real stacks and a kernel client, each side in a network namespace of its own.
 //!
 //! Needs root, hugepages and the workspace's programs next to the primary's (or in
-//! `$MULTISTACK_BIN`), and for `kill_points` one more: `make test` sees to all of it. The tests take turns, whatever
-//! `--test-threads` says. `MULTISTACK_LONG=1` makes some of them take minutes.
+//! `$MULTISTACK_BIN`), for `kill_points` one more, and for `guest` a virtual machine: `make test` sees to all
+//! of it. The tests take turns, whatever `--test-threads` says. `MULTISTACK_LONG=1` makes some of them take
+//! minutes.
 //!
 //! Read in this order: `testbed` (what each test stands on), `process`, `netns`, then the tests; for
 //! those of single frames `raw`, `scene`, `frames` before, for `torture`, `kill_points` and `soak`
-//! `observer`, `beat`, `victim`, `actors`.
+//! `observer`, `beat`, `victim`, `actors`, for `vhost` and `guest` `guests` and `virtual_machine`.
 
 mod actors;
 mod attach;
@@ -19,6 +20,8 @@ mod egress;
 mod fragments;
 mod frames;
 mod groups;
+mod guest;
+mod guests;
 mod handover;
 mod host_path;
 mod hostile;
@@ -48,4 +51,6 @@ mod startup;
 mod testbed;
 mod torture;
 mod users;
+mod vhost;
 mod victim;
+mod virtual_machine;

@@ -12,7 +12,7 @@ use rustix::thread::{set_thread_gid, set_thread_groups, set_thread_uid};
 use crate::testbed::Testbed;
 
 /// `nobody`'s, on all systems alike.
-const NOBODY: u32 = 65_534;
+pub const NOBODY: u32 = 65_534;
 const GROUP: u32 = 54_321;
 
 /// Calls `f` on a thread of another user, whose connections are then that user's.
@@ -30,12 +30,12 @@ fn as_user<T: Send>(uid: u32, gid: u32, f: impl FnOnce() -> T + Send) -> T {
     })
 }
 
-fn connect(bed: &Testbed, uid: u32, gid: u32) -> Result<Client, Error> {
+pub fn connect(bed: &Testbed, uid: u32, gid: u32) -> Result<Client, Error> {
     as_user(uid, gid, || Client::connect(&bed.socket, "other"))
 }
 
 #[track_caller]
-fn refused(result: Result<Reply, Error>, expected: Errno) -> String {
+pub fn refused(result: Result<Reply, Error>, expected: Errno) -> String {
     match result {
         Err(Error::Refused { errno, message }) if errno == expected.raw_os_error() => message,
         other => panic!("{other:?}"),

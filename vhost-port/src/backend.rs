@@ -23,6 +23,7 @@ pub(crate) struct Backend {
     port: Arc<Port>,
     is_owned: bool,
     features: Option<u64>,
+    protocol: u64,
     memory: Option<Arc<Memory>>,
     regions: usize,
     rings: Vec<Vring>,
@@ -36,6 +37,7 @@ impl Backend {
             port,
             is_owned: false,
             features: None,
+            protocol: 0,
             memory: None,
             regions: 0,
             rings,
@@ -51,6 +53,16 @@ impl Backend {
     /// The features in force.
     pub(crate) fn features(&self) -> u64 {
         self.features.unwrap_or(0)
+    }
+
+    /// Whether there was a `SET_FEATURES`.
+    pub(crate) fn has_agreed(&self) -> bool {
+        self.features.is_some()
+    }
+
+    /// Whether requests are answered when that is wanted.
+    pub(crate) fn acknowledges(&self) -> bool {
+        self.protocol & VhostUserProtocolFeatures::REPLY_ACK.bits() != 0
     }
 
     /// Rings that are started and enabled.
@@ -134,6 +146,14 @@ impl Backend {
         let features = self.features();
         change(&mut self.rings[index], index, features)?;
         self.offer(index / 2)
+    }
+
+    /// Lets a ring do more than discard, or no more than that.
+    pub(crate) fn enable(&mut self, index: usize, enable: bool) -> std::result::Result<(), Breach> {
+        self.change(index, |ring, _, _| {
+            ring.enable(enable);
+            Ok(())
+        })
     }
 
     fn start(&mut self, index: usize, kick: Option<File>) -> std::result::Result<(), Breach> {
@@ -294,6 +314,7 @@ impl VhostUserBackendReqHandlerMut for Backend {
     }
 
     fn set_protocol_features(&mut self, features: u64) -> Result<()> {
+        self.protocol = features;
         match features & !features::protocol().bits() {
             0 => Ok(()),
             foreign => self.answer(Err(Breach::ProtocolFeatures(foreign))),
@@ -306,10 +327,7 @@ impl VhostUserBackendReqHandlerMut for Backend {
     }
 
     fn set_vring_enable(&mut self, index: u32, enable: bool) -> Result<()> {
-        let set = self.change(index as usize, |ring, _, _| {
-            ring.enable(enable);
-            Ok(())
-        });
+        let set = self.enable(index as usize, enable);
         self.answer(set)
     }
 

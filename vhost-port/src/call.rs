@@ -1,29 +1,29 @@
 //! Notifications to the driver.
 
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 
-use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
-
+use crate::aio::Bell;
 use crate::{Direction, Violation};
 
 /// An eventfd that the peer listens at.
 #[derive(Debug)]
-pub(crate) struct Call(OwnedFd);
+pub(crate) struct Call {
+    event: OwnedFd,
+    bell: Bell,
+}
 
 impl Call {
-    /// `Err` if it is something else, a pipe for instance, which the peer could let us wait for.
-    pub(crate) fn new(fd: OwnedFd, queue: Direction) -> Result<Self, Violation> {
-        let name = std::fs::read_link(format!("/proc/self/fd/{}", fd.as_raw_fd()));
-        if !name.is_ok_and(|name| name.as_os_str() == "anon_inode:[eventfd]") {
-            return Err(Violation::NotEventfd { queue });
-        }
-        let flags = fcntl_getfl(&fd).unwrap_or(OFlags::empty());
-        fcntl_setfl(&fd, flags | OFlags::NONBLOCK).map_err(|_| Violation::NotEventfd { queue })?;
-        Ok(Self(fd))
+    /// `Err` if it is something else, a pipe for instance, or if the kernel has no resources left. The peer is
+    /// notified once to find out: nobody knows what the device that was here before has not told it.
+    pub(crate) fn new(event: OwnedFd, queue: Direction) -> Result<Self, Violation> {
+        let mut bell = Bell::new().map_err(|_| Violation::NoResources { queue })?;
+        let rung = bell.ring(event.as_fd());
+        rung.map_err(|_| Violation::NotEventfd { queue })?;
+        Ok(Self { event, bell })
     }
 
-    /// A full counter (`EAGAIN`) is as good as one more.
-    pub(crate) fn notify(&self) {
-        let _ = rustix::io::write(&self.0, &1u64.to_ne_bytes());
+    pub(crate) fn notify(&mut self) {
+        // It was an eventfd, and still is: there is nothing that can go wrong.
+        let _ = self.bell.ring(self.event.as_fd());
     }
 }

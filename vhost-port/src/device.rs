@@ -12,7 +12,7 @@ use crate::Port;
 use crate::endpoint::{Access, Listener};
 use crate::report::Report;
 use crate::server::{Meeting, Server};
-use crate::session::{Bell, End};
+use crate::session::{Alarm, End};
 
 /// How front ends are met.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -111,7 +111,7 @@ fn give_up_capabilities(meeting: &Meeting) -> rustix::io::Result<()> {
 
 /// A device in service. When it is dropped, its connection, its thread and its socket go.
 pub struct Device {
-    bell: Arc<Bell>,
+    alarm: Arc<Alarm>,
     status: Arc<Mutex<DeviceStatus>>,
     thread: Option<JoinHandle<()>>,
 }
@@ -131,11 +131,11 @@ impl Device {
             Mode::Server(access) => Meeting::Listen(Listener::bind(&setup.path, access)?),
             Mode::Client => Meeting::Connect(setup.path),
         };
-        let bell = Arc::new(Bell::new(Arc::clone(&setup.port))?);
+        let alarm = Arc::new(Alarm::new(Arc::clone(&setup.port))?);
         let status = Arc::new(Mutex::new(DeviceStatus::default()));
         let thread = std::thread::Builder::new().name(format!("vhost-{}", setup.name));
         let report = Report::new(setup.name, Arc::clone(&status), setup.on_event);
-        let server = Server::new(setup.port, Arc::clone(&bell), report);
+        let server = Server::new(setup.port, Arc::clone(&alarm), report);
         let thread = thread.spawn(move || {
             if let Err(error) = give_up_capabilities(&meeting) {
                 tracing::warn!("a vhost port's thread keeps capabilities: {error}");
@@ -143,7 +143,7 @@ impl Device {
             server.run(&meeting);
         })?;
         Ok(Self {
-            bell,
+            alarm,
             status,
             thread: Some(thread),
         })
@@ -161,7 +161,7 @@ impl Device {
     }
 
     fn end(&mut self) {
-        self.bell.stop();
+        self.alarm.stop();
         if let Some(thread) = self.thread.take()
             && thread.join().is_err()
         {

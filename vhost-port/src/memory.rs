@@ -1,6 +1,6 @@
 //! The guest's memory: the regions that the front end has shared, mapped here.
 //!
-//! All of this crate's `unsafe` is in this module. What it relies on: the regions stay mapped as long as the
+//! All of this crate's `unsafe` is in this module, but for three system calls in `aio.rs`. What it relies on: the regions stay mapped as long as the
 //! [`Memory`], nothing else on this side has references into them, and whoever reads them gets a copy. The
 //! peer may write at any time, so a copy may hold a mixture of old and new: it is judged after it was made,
 //! and the original is not looked at again.

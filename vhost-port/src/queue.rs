@@ -80,12 +80,16 @@ impl Common {
 
     /// Ends a burst: shows the driver what was given back, and notifies it once, if it wants. `Err` if the
     /// memory went away meanwhile: then what was copied is not what the driver sees.
-    pub(crate) fn publish(&self, ring: &mut impl Ring, memory: &Memory) -> Result<(), Violation> {
+    pub(crate) fn publish(
+        &mut self,
+        ring: &mut impl Ring,
+        memory: &Memory,
+    ) -> Result<(), Violation> {
         if memory.is_lost() {
             return Err(Violation::MemoryGone);
         }
         if ring.publish()
-            && let Some(call) = &self.call
+            && let Some(call) = &mut self.call
         {
             call.notify();
         }

@@ -11,7 +11,7 @@ use crate::Port;
 use crate::endpoint::{Listener, connect_to};
 use crate::pace::Pace;
 use crate::report::Report;
-use crate::session::{Bell, End, serve};
+use crate::session::{Alarm, End, serve};
 
 /// How long no one is served after a breach: neither this thread nor the log is to be kept busy.
 const PENALTY: Duration = Duration::from_secs(1);
@@ -28,17 +28,17 @@ pub(crate) enum Meeting {
 
 pub(crate) struct Server {
     port: Arc<Port>,
-    bell: Arc<Bell>,
+    alarm: Arc<Alarm>,
     report: Report,
     pace: Pace,
     wait: Duration,
 }
 
 impl Server {
-    pub(crate) fn new(port: Arc<Port>, bell: Arc<Bell>, report: Report) -> Self {
+    pub(crate) fn new(port: Arc<Port>, alarm: Arc<Alarm>, report: Report) -> Self {
         Self {
             port,
-            bell,
+            alarm,
             report,
             pace: Pace::new(),
             wait: FIRST_WAIT,
@@ -53,7 +53,7 @@ impl Server {
                 End::Closed => {}
                 End::Breach(breach) => {
                     self.report.breach(&breach);
-                    if self.bell.rest(PENALTY).is_err() {
+                    if self.alarm.rest(PENALTY).is_err() {
                         return;
                     }
                 }
@@ -66,7 +66,7 @@ impl Server {
         loop {
             match meeting {
                 Meeting::Listen(listener) => {
-                    self.bell.wait(listener, PollFlags::IN, None)?;
+                    self.alarm.wait(listener, PollFlags::IN, None)?;
                     if let Some(stream) = listener.accept()? {
                         self.serve(stream)?;
                     }
@@ -79,7 +79,7 @@ impl Server {
                     if self.report.was_ready() {
                         self.wait = FIRST_WAIT;
                     }
-                    self.bell.rest(self.wait)?;
+                    self.alarm.rest(self.wait)?;
                     self.wait = (2 * self.wait).min(LONGEST_WAIT);
                 }
             }
@@ -88,16 +88,16 @@ impl Server {
 
     fn serve(&mut self, stream: UnixStream) -> Result<(), End> {
         if let Some(wait) = self.pace.count(Instant::now()) {
-            self.bell.rest(wait)?;
+            self.alarm.rest(wait)?;
         }
         self.report.connected();
-        let end = serve(stream, &self.port, &self.bell, &mut self.pace, |backend| {
+        let end = serve(stream, &self.port, &self.alarm, &mut self.pace, |backend| {
             self.report.changed(backend);
         });
         let is_breach = matches!(end, End::Breach(_));
         self.report.gone(end);
         if is_breach {
-            self.bell.rest(PENALTY)?;
+            self.alarm.rest(PENALTY)?;
         }
         Ok(())
     }

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
@@ -11,6 +11,7 @@ use rustix::io::Errno;
 use vhost::vhost_user::{BackendReqHandler, Error};
 
 use crate::backend::Backend;
+use crate::early::{self, is_early};
 use crate::pace::Pace;
 use crate::peek::{Next, peek};
 use crate::{Breach, Port};
@@ -49,12 +50,12 @@ impl<T: Into<Breach>> From<T> for End {
 }
 
 /// What interrupts a wait: the data path, or the end of the device.
-pub(crate) struct Bell {
+pub(crate) struct Alarm {
     port: Arc<Port>,
     stop: OwnedFd,
 }
 
-impl Bell {
+impl Alarm {
     pub(crate) fn new(port: Arc<Port>) -> Result<Self, Errno> {
         let stop = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
         Ok(Self { port, stop })
@@ -119,51 +120,50 @@ fn timespec(time: Duration) -> Timespec {
 pub(crate) fn serve(
     stream: UnixStream,
     port: &Arc<Port>,
-    bell: &Bell,
+    alarm: &Alarm,
     pace: &mut Pace,
     changed: impl FnMut(&Backend),
 ) -> End {
     let backend = Arc::new(Mutex::new(Backend::new(Arc::clone(port))));
-    let end = messages(stream, &backend, bell, pace, changed);
-    drop(backend);
-    // It may have hung up before its breach was noticed.
-    match (end, port.failure()) {
-        (Err(End::Breach(breach)), _) => End::Breach(breach),
-        (_, Some(failure)) => failure.into(),
-        (Err(end), None) => end,
-        (Ok(()), None) => End::Closed,
+    match messages(stream, &backend, alarm, pace, changed) {
+        Ok(()) => End::Closed,
+        Err(end) => end,
     }
 }
 
 /// Serves a connection until its end, without a device: for fuzzing.
 #[doc(hidden)]
 pub fn play(stream: UnixStream, port: &Arc<Port>) -> std::io::Result<End> {
-    let bell = Bell::new(Arc::clone(port))?;
-    Ok(serve(stream, port, &bell, &mut Pace::new(), |_| {}))
+    let alarm = Alarm::new(Arc::clone(port))?;
+    Ok(serve(stream, port, &alarm, &mut Pace::new(), |_| {}))
 }
 
 fn messages(
     stream: UnixStream,
     backend: &Arc<Mutex<Backend>>,
-    bell: &Bell,
+    alarm: &Alarm,
     pace: &mut Pace,
     mut changed: impl FnMut(&Backend),
 ) -> Result<(), End> {
     let socket = stream.try_clone()?;
     let mut handler = BackendReqHandler::from_stream(stream, Arc::clone(backend));
-    while let Some(request) = next(&socket, bell)? {
+    while let Some(request) = next(&socket, alarm)? {
         if let Some(wait) = pace.count(Instant::now()) {
-            bell.rest(wait)?;
+            alarm.rest(wait)?;
         }
         // The vhost crate waits without end where an answer finds no room.
-        if bell
+        if alarm
             .wait(&socket, PollFlags::OUT, Some(PATIENCE))?
             .is_empty()
         {
             return Err(Breach::Deaf.into());
         }
+        if is_early(request, &lock(backend)) {
+            early::enable(&socket, &mut lock(backend))?;
+            continue;
+        }
         let done = handler.handle_request();
-        let mut backend = backend.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut backend = lock(backend);
         if let Some(breach) = backend.breach() {
             return Err(breach.into());
         }
@@ -177,9 +177,13 @@ fn messages(
     Ok(())
 }
 
+fn lock(backend: &Mutex<Backend>) -> MutexGuard<'_, Backend> {
+    backend.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 /// Waits for a whole message; its request, or `None` when the peer has closed.
-fn next(socket: &UnixStream, bell: &Bell) -> Result<Option<u32>, End> {
-    bell.wait(socket, PollFlags::IN, None)?;
+fn next(socket: &UnixStream, alarm: &Alarm) -> Result<Option<u32>, End> {
+    alarm.wait(socket, PollFlags::IN, None)?;
     let until = Instant::now() + PATIENCE;
     loop {
         match peek(socket)? {
@@ -187,7 +191,7 @@ fn next(socket: &UnixStream, bell: &Bell) -> Result<Option<u32>, End> {
             Next::End => return Ok(None),
             Next::Part => {}
         }
-        let came = bell.wait(socket, PollFlags::RDHUP, Some(LOOK_AGAIN))?;
+        let came = alarm.wait(socket, PollFlags::RDHUP, Some(LOOK_AGAIN))?;
         // What it sent last may have come since the look.
         let is_all = !came.is_empty() && matches!(peek(socket)?, Next::Part);
         if is_all || Instant::now() > until {

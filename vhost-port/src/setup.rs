@@ -115,6 +115,12 @@ pub enum Violation {
         /// Where.
         queue: Direction,
     },
+    /// The kernel has nothing left to notify the driver with (`fs.aio-max-nr`): no breach, but no device either.
+    #[error("{queue}: the kernel has no asynchronous I/O left (sysctl fs.aio-max-nr)")]
+    NoResources {
+        /// Where.
+        queue: Direction,
+    },
     /// More buffers made available than the queue has entries.
     #[error("{queue}: available index {index} is more than {size} entries ahead of {seen}")]
     AvailableIndex {

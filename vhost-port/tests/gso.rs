@@ -109,7 +109,7 @@ proptest! {
         let mut joined: Vec<u8> = Vec::new();
         for i in 0..count {
             prop_assert_eq!(segments.left(), count - i);
-            let segment_len = segments.write_next(&mut buffer).unwrap();
+            let segment_len = segments.write_next(&frame, &mut buffer).unwrap();
             let segment = &buffer[..segment_len];
             let parsed = wire::parse(segment, Origin::Local).unwrap();
             prop_assert_eq!(verify_l4(segment, &parsed), Some(Checksum::Good));
@@ -131,7 +131,7 @@ proptest! {
             prop_assert!(i + 1 == count || end - start == usize::from(size));
             joined.extend(&segment[start..end]);
         }
-        prop_assert_eq!(segments.write_next(&mut buffer), None);
+        prop_assert_eq!(segments.write_next(&frame, &mut buffer), None);
         prop_assert_eq!(segments.left(), 0);
         prop_assert_eq!(joined, payload);
     }
@@ -147,7 +147,7 @@ proptest! {
         if let Some(byte) = frame.get_mut(at) { *byte = with; }
         if let Ok(mut segments) = Segmented::new(&frame, gso(v4, size), mtu) {
             let mut buffer = vec![0; segments.longest()];
-            while let Some(len) = segments.write_next(&mut buffer) {
+            while let Some(len) = segments.write_next(&frame, &mut buffer) {
                 prop_assert!(len <= usize::from(mtu) + ETHERNET);
             }
             prop_assert_eq!(segments.left(), 0);
@@ -224,10 +224,10 @@ fn segmentation_that_is_refused() {
 fn segment_stays_the_next_where_the_buffer_is_too_short() {
     let frame = tcp(true, false, 0, 0x10, &bytes(2000));
     let mut segments = Segmented::new(&frame, gso(true, 1460), 1500).unwrap();
-    assert_eq!(segments.write_next(&mut [0; 1513]), None);
+    assert_eq!(segments.write_next(&frame, &mut [0; 1513]), None);
     assert_eq!(segments.left(), 2);
-    assert_eq!(segments.write_next(&mut [0; 1514]), Some(1514));
-    assert_eq!(segments.write_next(&mut [0; 1514]), Some(594));
+    assert_eq!(segments.write_next(&frame, &mut [0; 1514]), Some(1514));
+    assert_eq!(segments.write_next(&frame, &mut [0; 1514]), Some(594));
 }
 
 /// As the guest hands it over: the field holds the sum of the pseudo-header.

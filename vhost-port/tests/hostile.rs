@@ -193,7 +193,7 @@ fn rings_that_change_meanwhile() {
     for features in [SPLIT, feature::DATA_PATH] {
         let (violations, _) = race(features, |guest, drivers, round| {
             let noise = round.wrapping_mul(0x9e37_79b9_7f4a_7c15);
-            let word = |shift| u16::try_from(noise >> shift & 0xffff).unwrap();
+            let word = |shift: u32| u16::try_from((noise >> shift) & 0xffff).unwrap();
             let words = [0, 16, 32, 48].map(word);
             for driver in drivers {
                 let index = words[0] >> 8 & 15;

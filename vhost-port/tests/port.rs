@@ -35,7 +35,7 @@ fn up_and_down() {
     assert_eq!(port.with(2, |_| Ok(())), Err(Unavailable::Down));
     assert!(port.put(1, plain()).is_none());
     assert!(port.is_up(1) && !port.is_up(0));
-    assert_eq!(port.with(1, |pair| pair.begin_send()), Ok(0));
+    assert_eq!(port.with(1, Pair::begin_send), Ok(0));
     assert!(port.put(1, plain()).is_some());
     assert!(port.put(2, plain()).is_some());
     assert!(port.take(1).is_some() && port.take(1).is_none());
@@ -111,7 +111,7 @@ fn taken_while_in_use() {
         let worker = scope.spawn(|| {
             let mut used = 0;
             while !stop.load(Ordering::Relaxed) {
-                used += usize::from(port.with(0, |pair| pair.begin_send()).is_ok());
+                used += usize::from(port.with(0, Pair::begin_send).is_ok());
             }
             used
         });

@@ -104,6 +104,7 @@ proptest! {
         let mut pair = pair(&guest, shape.features, Some(&driver), None);
         let header = header_len(shape.features);
         let merge = shape.features & feature::MRG_RXBUF != 0;
+        driver.calls();
         let mut heap = Heap { at: BUFFERS, out: HashMap::new() };
         let mut tables = 0;
         // Buffers that the driver has out, in order, by their room.
@@ -183,6 +184,7 @@ proptest! {
         let mut driver = Driver::new(&guest, 0, shape.size, shape.features, shape.start);
         let mut pair = pair(&guest, shape.features, None, Some(&driver));
         let header = header_len(shape.features);
+        driver.calls();
         let mut heap = Heap { at: BUFFERS, out: HashMap::new() };
         let mut packets = packets.into_iter().enumerate();
         let mut next = packets.next();

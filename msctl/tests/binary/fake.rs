@@ -9,7 +9,7 @@ use std::thread::{self, JoinHandle};
 
 use port_api::protocol::{
     ClaimRow, Greeting, Limit, PAGE, PoolStats, PortRow, PortStats, Reply, Request, StackRow,
-    Stats, Traced, VERSION, VportStats, WorkerStats,
+    Stats, Traced, VERSION, VhostRow, VportStats, WorkerStats,
 };
 use port_api::{ClaimSpec, Connection, Error, Protocol};
 use rustix::event::{PollFd, PollFlags, poll};
@@ -194,6 +194,14 @@ fn stack(slot: u16) -> StackRow {
         quota: 1024,
         rx_limit: Limit::NONE,
         tx_limit: "1Mpps,2Gbps".parse().unwrap(),
+        vhost: (slot == 70).then(|| VhostRow {
+            path: "/run/vm.sock".into(),
+            connected: true,
+            ready: false,
+            features: 0,
+            connections: 1,
+            violation: None,
+        }),
     }
 }
 

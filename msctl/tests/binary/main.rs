@@ -77,15 +77,15 @@ fn stacks_of_all_pages() {
     assert_eq!(lines.len(), 1 + fake::STACKS);
     assert_eq!(
         lines[0],
-        "VPORT  NAME      PID  UID    AGE  CLAIMS  HELD  QUOTA  RX-LIMIT  TX-LIMIT"
+        "VPORT  NAME      PID  UID    AGE  CLAIMS  HELD  QUOTA  RX-LIMIT  TX-LIMIT     VHOST"
     );
     assert_eq!(
         lines[1],
-        "    1  stack1   1001    0  01:05       2   128   1024  none      1Mpps,2Gbps"
+        "    1  stack1   1001    0  01:05       2   128   1024  none      1Mpps,2Gbps  -"
     );
     assert_eq!(
         lines[70],
-        "   70  stack70  1070    0  01:05       2   128   1024  none      1Mpps,2Gbps"
+        "   70  stack70  1070    0  01:05       2   128   1024  none      1Mpps,2Gbps  connected /run/vm.sock"
     );
 }
 

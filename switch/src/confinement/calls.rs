@@ -37,6 +37,8 @@ const ALLOWED: &[c_long] = &[
     libc::SYS_madvise, libc::SYS_msync, libc::SYS_mincore, libc::SYS_mlock, libc::SYS_mlock2,
     libc::SYS_munlock, libc::SYS_mlockall, libc::SYS_munlockall, libc::SYS_mbind, libc::SYS_get_mempolicy,
     libc::SYS_set_mempolicy, libc::SYS_membarrier,
+    // Notifying vhost peers (`vhost-port/src/aio.rs`).
+    libc::SYS_io_setup, libc::SYS_io_submit, libc::SYS_io_getevents,
     // Sockets; which new ones, below.
     libc::SYS_bind, libc::SYS_listen, libc::SYS_accept, libc::SYS_accept4, libc::SYS_connect,
     libc::SYS_shutdown, libc::SYS_getsockname, libc::SYS_getpeername, libc::SYS_getsockopt,
@@ -57,6 +59,8 @@ const ALLOWED: &[c_long] = &[
     libc::SYS_getegid, libc::SYS_getgroups, libc::SYS_getresuid, libc::SYS_getresgid, libc::SYS_capget,
     libc::SYS_uname, libc::SYS_sysinfo, libc::SYS_getrusage, libc::SYS_times, libc::SYS_getrandom,
     libc::SYS_pidfd_open,
+    // A vhost port's thread is left with fewer capabilities. None is ever got back.
+    libc::SYS_capset,
 ];
 
 /// What older architectures have besides, and their C libraries use.

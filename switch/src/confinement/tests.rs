@@ -14,7 +14,9 @@ use std::thread;
 
 use rustix::net::{AddressFamily, SocketType, socket};
 use rustix::process::{getpid, getppid, test_kill_process};
-use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
+use rustix::thread::{
+    LinkNameSpaceType, capabilities, move_into_link_name_space, set_capabilities,
+};
 
 use super::*;
 
@@ -82,6 +84,8 @@ fn what_a_switch_does_it_still_can() {
     alone("what_a_switch_does_it_still_can", |base| {
         calls::confine(false).unwrap();
         assert_eq!(thread::spawn(|| 7).join().unwrap(), 7);
+        let fewer = thread::spawn(|| set_capabilities(None, capabilities(None).unwrap()));
+        fewer.join().unwrap().unwrap();
         test_kill_process(getpid()).unwrap();
         UdpSocket::bind("[::1]:0").unwrap();
         socket(AddressFamily::NETLINK, SocketType::RAW, None).unwrap();
@@ -96,71 +100,72 @@ fn what_a_switch_does_it_still_can() {
 }
 
 #[test]
-fn every_thread_is_left_with_its_folders_and_capabilities() {
-    alone(
-        "every_thread_is_left_with_its_folders_and_capabilities",
-        |base| {
-            let names = ["open", "sockets", "emptied", "closed"];
-            let [open, sockets, emptied, closed] = names.map(|name| base.join(name));
-            for folder in [&open, &sockets, &emptied, &closed] {
-                fs::create_dir_all(folder).unwrap();
-                fs::write(folder.join("old"), "old").unwrap();
+fn every_thread_is_confined() {
+    alone("every_thread_is_confined", |base| {
+        let all = ["open", "sockets", "emptied", "closed"];
+        let [open, sockets, emptied, closed] = all.map(|name| base.join(name));
+        for folder in [&open, &sockets, &emptied, &closed] {
+            fs::create_dir_all(folder).unwrap();
+            fs::write(folder.join("old"), "old").unwrap();
+        }
+        let denied = |result: io::Result<()>| {
+            assert_eq!(errno(&result.unwrap_err()), Some(Errno::ACCESS));
+        };
+        let attempt = {
+            let folders = [&open, &sockets, &emptied, &closed];
+            let [open, sockets, emptied, closed] = folders.map(Clone::clone);
+            move || {
+                fs::write(open.join("new"), "new").unwrap();
+                fs::remove_file(open.join("new")).unwrap();
+                UnixListener::bind(sockets.join("new")).unwrap();
+                fs::remove_file(sockets.join("new")).unwrap();
+                denied(fs::write(sockets.join("new"), "new"));
+                denied(fs::write(emptied.join("new"), "new"));
+                denied(UnixListener::bind(emptied.join("new")).map(drop));
+                denied(fs::write(closed.join("new"), "new"));
+                denied(fs::write(closed.join("old"), "new"));
+                denied(fs::remove_file(closed.join("old")));
+                denied(Command::new("true").spawn().map(drop));
+                assert_eq!(fs::read_to_string(closed.join("old")).unwrap(), "old");
+                capabilities(None).unwrap()
             }
-            let denied = |result: io::Result<()>| {
-                assert_eq!(errno(&result.unwrap_err()), Some(Errno::ACCESS));
-            };
-            let attempt = {
-                let folders = [&open, &sockets, &emptied, &closed];
-                let [open, sockets, emptied, closed] = folders.map(Clone::clone);
-                move || {
-                    fs::write(open.join("new"), "new").unwrap();
-                    fs::remove_file(open.join("new")).unwrap();
-                    UnixListener::bind(sockets.join("new")).unwrap();
-                    fs::remove_file(sockets.join("new")).unwrap();
-                    denied(fs::write(sockets.join("new"), "new"));
-                    denied(fs::write(emptied.join("new"), "new"));
-                    denied(UnixListener::bind(emptied.join("new")).map(drop));
-                    denied(fs::write(closed.join("new"), "new"));
-                    denied(fs::write(closed.join("old"), "new"));
-                    denied(fs::remove_file(closed.join("old")));
-                    denied(Command::new("true").spawn().map(drop));
-                    assert_eq!(fs::read_to_string(closed.join("old")).unwrap(), "old");
-                    capabilities(None).unwrap()
-                }
-            };
-            let (sender, orders) = mpsc::channel::<()>();
-            let earlier = {
-                let attempt = attempt.clone();
-                let named = thread::Builder::new().name("ms-host7".to_owned());
-                named.spawn(move || {
-                    let _ = orders.recv();
-                    attempt()
-                })
-            };
-            let before = capabilities(None).unwrap().effective;
-            seal().unwrap();
-            let folders = Folders {
-                changed: vec![open],
-                sockets: vec![sockets],
-                emptied: vec![emptied.clone()],
-            };
-            let ruleset = files::ruleset(&folders).unwrap();
-            let Some(ruleset) = ruleset else {
-                return eprintln!("this kernel has no Landlock");
-            };
-            let host = |name: &str| u64::from(name == "ms-host7") * HOST.bits();
-            threads::confine(CONTROL.bits(), host, Some(ruleset.as_fd())).unwrap();
-            let own = attempt();
-            assert_eq!(own.effective, before & CONTROL);
-            assert_eq!(own.permitted, before & CONTROL);
-            assert_eq!(own.inheritable, CapabilitySet::empty());
-            fs::remove_file(emptied.join("old")).unwrap();
-            drop(sender);
-            let earlier = earlier.unwrap().join().unwrap();
-            assert_eq!(earlier.effective, before & HOST);
-            assert_eq!(earlier.permitted, before & HOST);
-        },
-    );
+        };
+        let (sender, orders) = mpsc::channel::<()>();
+        let (running, runs) = mpsc::channel::<()>();
+        let earlier = {
+            let attempt = attempt.clone();
+            let named = thread::Builder::new().name("ms-host7".to_owned());
+            named.spawn(move || {
+                drop(running);
+                let _ = orders.recv();
+                attempt()
+            })
+        };
+        // It has its name then.
+        let _ = runs.recv();
+        let before = capabilities(None).unwrap().effective;
+        seal().unwrap();
+        let folders = Folders {
+            changed: vec![open],
+            sockets: vec![sockets],
+            emptied: vec![emptied.clone()],
+        };
+        let ruleset = files::ruleset(&folders).unwrap();
+        let Some(ruleset) = ruleset else {
+            return eprintln!("this kernel has no Landlock");
+        };
+        let host = |name: &str| u64::from(name == "ms-host7") * HOST.bits();
+        threads::confine(CONTROL.bits(), host, Some(ruleset.as_fd())).unwrap();
+        let own = attempt();
+        assert_eq!(own.effective, before & CONTROL);
+        assert_eq!(own.permitted, before & CONTROL);
+        assert_eq!(own.inheritable, CapabilitySet::empty());
+        fs::remove_file(emptied.join("old")).unwrap();
+        drop(sender);
+        let earlier = earlier.unwrap().join().unwrap();
+        assert_eq!(earlier.effective, before & HOST);
+        assert_eq!(earlier.permitted, before & HOST);
+    });
 }
 
 #[test]

@@ -315,7 +315,17 @@ fn out_of_order() {
         raw.send(Req::SET_VRING_NUM, &words(&[1, 256]));
         raw.kick(1);
     });
-    refused("SET_VRING_ENABLE: inactive feature", |raw| raw.enable(0, 1));
+    refused("SET_VRING_ENABLE: inactive feature", |raw| {
+        raw.owner_and_features(SPLIT & !(1 << 30));
+        raw.enable(0, 1);
+    });
+    refused("SET_VRING_ENABLE: invalid parameters", |raw| {
+        raw.enable(0, 2);
+    });
+    refused("SET_VRING_ENABLE: invalid message", |raw| {
+        raw.send(Req::SET_VRING_ENABLE, &words(&[0, 1, 0]));
+    });
+    refused("virtqueue 4, of 4", |raw| raw.enable(4, 1));
     refused("GET_QUEUE_NUM: inactive protocol operation", |raw| {
         raw.send(Req::GET_QUEUE_NUM, &[]);
     });

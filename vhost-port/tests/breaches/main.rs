@@ -9,15 +9,28 @@ mod many;
 mod tables;
 
 use std::io::ErrorKind::ConnectionReset;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, Once, PoisonError};
 
-use common::{Lab, Raw, open_files};
+use common::raw::memory;
+use common::{Lab, REGION, Raw, SPLIT, open_files};
 use vhost_port::End;
 
-/// Held by each test from its first line on.
+/// What notifications are sent by is mapped under this name. They stay for later devices: as many as there
+/// were rings at a time, which is 2 in these tests.
+const NOTIFIERS: &str = "[aio]";
+
+/// Held by each test from its first line on. The first one sees to it that what stays is there.
 fn turn() -> MutexGuard<'static, ()> {
     static TURN: Mutex<()> = Mutex::new(());
-    TURN.lock().unwrap_or_else(PoisonError::into_inner)
+    static WARM: Once = Once::new();
+    let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+    WARM.call_once(|| {
+        let lab = Lab::server();
+        let raw = Raw::connect(&lab.folder.socket());
+        raw.bring_up(SPLIT, &memory(NAME, REGION));
+        lab.until("it runs", |status| status.queues == 2);
+    });
+    turn
 }
 
 /// The name of all shared memory here.
@@ -49,4 +62,5 @@ fn refused(expected: &str, front: impl FnOnce(&Raw)) {
         );
     }
     assert_eq!(open_files(NAME), before);
+    assert_eq!(open_files(NOTIFIERS).1, 2, "a notifier is left");
 }

@@ -6,7 +6,7 @@ use vhost::vhost_user::message::FrontendReq as Req;
 
 use crate::common::raw::{FLAGS, event, longs, memory};
 use crate::common::{Lab, PACKED, REGION, Raw, SPLIT, open_files, within};
-use crate::{NAME, turn};
+use crate::{NAME, NOTIFIERS, turn};
 
 #[test]
 fn ten_thousand_connections() {
@@ -30,6 +30,7 @@ fn ten_thousand_connections() {
     });
     assert_eq!(status.last_breach, None);
     assert_eq!(open_files(NAME), before);
+    assert_eq!(open_files(NOTIFIERS).1, 2);
 }
 
 /// CVE-2019-14818: every message with descriptors again and again, in one connection.
@@ -53,6 +54,7 @@ fn the_same_messages_again_and_again() {
     lab.until("one runs", |status| status.queues == 1);
     // The pair is set up again without the ring that stopped, which had one for its notifications.
     assert_eq!(open_files(NAME), (before.0 - 1, before.1));
+    assert_eq!(open_files(NOTIFIERS).1, 2);
     raw.send(Req::RESET_OWNER, &[]);
     within("nothing is mapped", || {
         (open_files(NAME).1 == 0).then_some(())

@@ -143,6 +143,28 @@ fn rings_start_disabled_if_they_can_be_enabled() {
     lab.until("it is disabled", |status| status.queues == 0);
 }
 
+/// QEMU does that, and not again behind the features.
+#[test]
+fn enabled_before_features() {
+    let lab = Lab::server();
+    let raw = Raw::connect(&lab.folder.socket());
+    raw.enable(0, 1);
+    raw.send(Req::GET_FEATURES, &[]);
+    raw.value();
+    raw.send(Req::SET_PROTOCOL_FEATURES, &longs(&[8]));
+    for ring in [1, 0, 1] {
+        raw.message(Req::SET_VRING_ENABLE as u32, ACK, &words(&[1, ring]), &[]);
+        assert_eq!(raw.value(), 0);
+    }
+    raw.owner_and_features(SPLIT);
+    raw.share_one(&memory("early", REGION));
+    for ring in 0..2 {
+        raw.describe(ring, 0);
+        raw.kick(ring);
+    }
+    lab.until("both run", |status| status.queues == 2);
+}
+
 #[test]
 fn rings_start_enabled_without_protocol_features() {
     let lab = Lab::server();
