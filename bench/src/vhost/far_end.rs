@@ -94,6 +94,11 @@ impl FarEnd {
         })
     }
 
+    /// Has it go on.
+    pub fn resume(&mut self) -> Result<(), Error> {
+        self.process.tell("start")
+    }
+
     /// Ends it.
     pub fn terminate(self) -> Result<(), Error> {
         self.process.terminate()
