@@ -14,7 +14,7 @@ use crate::testpmd::PROGRAM;
 pub const DESCRIPTORS: u64 = 256;
 /// Of the device and of testpmd, beside those: what is fastest for the peers.
 pub const OPTIONS: [&str; 2] = [
-    "mrg_rxbuf=0,in_order=1",
+    "packed_vq=1,mrg_rxbuf=1,in_order=1",
     "--mbcache=256 --total-num-mbufs=4096 --burst=64",
 ];
 /// Hugepages that are enough for it.
