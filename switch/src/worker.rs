@@ -28,6 +28,9 @@ use crate::vport::{Unstaged, Vport};
 /// Bursts of one NIC in a round, if it has that many waiting; and after which a stack has been shown
 /// what has come for it.
 const BURSTS: usize = 16;
+/// The same where there are guests: what one echoes must find room in its queue, which often has 256
+/// entries, until it has its turn.
+const GUEST_BURSTS: usize = 2;
 /// Rounds from one vport's turn in [`Worker::sweep`] to the next vport's, if they are busy ones.
 const SWEEP_ROUNDS: u64 = 64;
 
@@ -100,10 +103,18 @@ impl<I: Io> Worker<I> {
 
     // ---- from the NIC ----
 
-    /// Bursts, as long as they are full ones, up to [`BURSTS`].
+    const fn bursts(&self) -> usize {
+        if self.guest_slots.is_empty() {
+            BURSTS
+        } else {
+            GUEST_BURSTS
+        }
+    }
+
+    /// Bursts, as long as they are full ones.
     fn receive(&mut self, nic: usize, hand: &mut Hand<I::Buf>) -> bool {
         let mut received = 0;
-        for _ in 0..BURSTS {
+        for _ in 0..self.bursts() {
             let count = self.receive_burst(nic, hand);
             received += count;
             if count < BURST {

@@ -12,18 +12,18 @@
 //! | CVE-2018-1059 | only the start of a buffer was checked | `tests/memory.rs` |
 //! | CVE-2019-14818 | descriptors of surplus messages leaked | `tests/breaches` |
 //! | CVE-2020-10722 | offset plus size of a region overflowed | `tests/memory.rs` |
-//! | CVE-2020-10723 | a ring index was cut to 16 bits, then checked | `tests/violations.rs` |
+//! | CVE-2020-10723 | a ring index was cut to 16 bits, then checked | `tests/violations` |
 //! | CVE-2020-10724 | vhost-crypto | there is none |
-//! | CVE-2020-10725 | a descriptor's address was not checked | `tests/violations.rs` |
+//! | CVE-2020-10725 | a descriptor's address was not checked | `tests/violations` |
 //! | CVE-2020-10726 | descriptors of in-flight messages leaked | not offered; `tests/breaches` |
 //! | CVE-2020-14374, 14376 to 14378 | vhost-crypto | there is none |
 //! | CVE-2020-14375 | vhost-crypto: read, checked, read again | all is read once; `tests/hostile.rs` |
 //! | CVE-2022-0669 | descriptors of in-flight messages leaked | not offered; `tests/breaches` |
-//! | CVE-2022-2132 | a header over several descriptors; a loop | `tests/violations.rs` |
+//! | CVE-2022-2132 | a header over several descriptors; a loop | `tests/violations` |
 //! | CVE-2024-11614 | a checksum's place outside the packet | `tests/gso.rs` |
 //! | 2026-10 | a region longer than its file was mapped | `tests/memory.rs` |
 //! | 2026-10 | offsets of dirty log and in-flight memory | neither is offered; `tests/breaches` |
-//! | 2026-10 | receive buffers shorter than the header | `tests/violations.rs` |
+//! | 2026-10 | receive buffers shorter than the header | `tests/violations` |
 //! | 2026-10 | entries of indirect tables were read twice | `tests/hostile.rs` |
 //! | | an eventfd whose counter is full makes its writer wait | `aio.rs`, `tests/notify.rs` |
 //! | | a file that is truncated later (SIGBUS) | `memory/fault.rs`, `tests/memory.rs` |

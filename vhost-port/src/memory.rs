@@ -200,12 +200,31 @@ impl Memory {
         Some(self.regions[hint.0].window(guest, len))
     }
 
-    /// Asks the CPU for the line at an address, to write to it, if it is in the region found last.
+    /// Asks the CPU for what it will write to at an address: virtio-net header and the start of a frame, which
+    /// drivers have in two lines. If it is in the region found last.
     #[inline(always)]
-    pub(crate) fn prefetch(&self, hint: Hint, guest: u64) {
-        if let Some(region) = self.regions.get(hint.0).filter(|r| r.holds(guest, 1)) {
-            ring::prefetch_write(region.window(guest, 1).at.as_ptr());
+    pub(crate) fn prefetch_write(&self, hint: Hint, guest: u64) {
+        if let Some(window) = self.near(hint, guest) {
+            for line in window.lines() {
+                ring::prefetch_write(line);
+            }
         }
+    }
+
+    /// The same for what it will read.
+    #[inline(always)]
+    pub(crate) fn prefetch_read(&self, hint: Hint, guest: u64) {
+        if let Some(window) = self.near(hint, guest) {
+            for line in window.lines() {
+                ring::prefetch_read(line);
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn near(&self, hint: Hint, guest: u64) -> Option<Window<'_>> {
+        let region = self.regions.get(hint.0).filter(|r| r.holds(guest, 1))?;
+        Some(region.window(guest, 1))
     }
 
     /// Copies from the guest's memory, also where regions adjoin. `None` if not all of it is there.
@@ -289,6 +308,14 @@ pub(crate) struct Window<'m> {
 }
 
 impl Window<'_> {
+    /// Where it starts, and a cache line further: for hints, which may be to any address.
+    #[inline(always)]
+    fn lines(&self) -> [*const u8; 2] {
+        const LINE: usize = 64;
+        let first = self.at.as_ptr().cast_const();
+        [first, first.wrapping_add(LINE)]
+    }
+
     #[inline(always)]
     pub(crate) fn len(&self) -> usize {
         self.len

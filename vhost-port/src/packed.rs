@@ -8,9 +8,9 @@ use virtio_bindings::virtio_ring::{
     VRING_PACKED_EVENT_FLAG_DISABLE,
 };
 
-use crate::memory::{Cells, Hint, Memory};
+use crate::memory::{Cells, Memory};
 use crate::queue::{MAX_SIZE, area};
-use crate::ring::{Desc, Head, INDIRECT, NEXT, Ring, WRITE, Walk, too_long};
+use crate::ring::{Desc, Head, INDIRECT, NEXT, Ring, WRITE, Walk, Word, too_long};
 use crate::split::passed;
 use crate::{Direction, Part, QueueSetup, Violation};
 
@@ -27,6 +27,22 @@ pub(crate) struct At {
     wrap: bool,
 }
 
+impl At {
+    /// As in `base`: the index, and the wrap counter above it.
+    #[inline(always)]
+    fn packed(self) -> u16 {
+        self.index | u16::from(self.wrap) << 15
+    }
+
+    #[inline(always)]
+    fn from_packed(value: u16) -> Self {
+        Self {
+            index: value & 0x7fff,
+            wrap: value & 0x8000 != 0,
+        }
+    }
+}
+
 #[derive(Debug)]
 pub(crate) struct Packed {
     queue: Direction,
@@ -36,15 +52,15 @@ pub(crate) struct Packed {
     desc: Cells<AtomicU64>,
     /// The driver's event suppression: offset and wrap counter, and flags above them.
     driver: Cells<AtomicU32>,
-    /// The first buffer that has not been given back.
-    next: At,
+    /// The first buffer that has not been given back, [packed](At::packed).
+    next: Word,
     /// Where `next` was when the driver was last asked whether it wants to know.
-    asked: At,
+    asked: Word,
     /// Second words of used descriptors, and where they go.
-    pending: [(u16, u64); PENDING],
+    pending: [(usize, u64); PENDING],
     count: usize,
-    /// Something was shown since `asked`.
-    shown: bool,
+    /// Buffers shown since `asked`.
+    shown: usize,
 }
 
 impl Packed {
@@ -78,8 +94,8 @@ impl Packed {
             Cells::new(memory, setup.used, 1).ok_or_else(|| place(Part::Device, setup.used, 4))?;
         // Buffers are given back in order, so the used index is the available one. Front ends disagree on
         // what they put into the used half of `base` at the start; DPDK's lib/vhost does not look at it either.
-        let index = u16::try_from(setup.base & 0x7fff).unwrap_or(0);
-        let wrap = setup.base & 0x8000 != 0;
+        let next = u16::try_from(setup.base & 0xffff).unwrap_or(0);
+        let At { index, .. } = At::from_packed(next);
         if index >= entries {
             return Err(Violation::DescriptorIndex {
                 queue,
@@ -91,7 +107,7 @@ impl Packed {
         device
             .get(0)
             .store(VRING_PACKED_EVENT_FLAG_DISABLE << 16, Ordering::Release);
-        let next = At { index, wrap };
+        let next = Word::new(next);
         Ok(Self {
             queue,
             size: entries,
@@ -102,7 +118,7 @@ impl Packed {
             asked: next,
             pending: [(0, 0); PENDING],
             count: 0,
-            shown: false,
+            shown: 0,
         })
     }
 
@@ -135,13 +151,13 @@ impl Packed {
             return;
         };
         for (index, word) in others {
-            let cell = self.desc.get(usize::from(*index) * 2 + 1);
+            let cell = self.desc.get(index * 2 + 1);
             cell.store(*word, Ordering::Relaxed);
         }
-        let cell = self.desc.get(usize::from(first.0) * 2 + 1);
+        let cell = self.desc.get(first.0 * 2 + 1);
         cell.store(first.1, Ordering::Release);
+        self.shown += self.count;
         self.count = 0;
-        self.shown = true;
     }
 
     /// Whether the driver wants to hear of what was published since `old` (section 2.8.10).
@@ -154,7 +170,7 @@ impl Packed {
             VRING_PACKED_EVENT_FLAG_DESC if self.event_idx => {
                 let off = u16::try_from(word & 0x7fff).unwrap_or(0);
                 let wrap = word & 0x8000 != 0;
-                let new = self.next;
+                let new = self.at();
                 // As if the ring went on for ever: a place of the round before is `size` lower.
                 let lower = |value: u16, round_before| {
                     if round_before {
@@ -180,7 +196,7 @@ impl Ring for Packed {
 
     /// The ring does not say how many there are.
     fn available(&self) -> usize {
-        match self.head(self.next) {
+        match self.head(self.at()) {
             Ok(Some(_)) => usize::from(self.size),
             _ => 0,
         }
@@ -188,7 +204,7 @@ impl Ring for Packed {
 
     #[inline(always)]
     fn at(&self) -> At {
-        self.next
+        At::from_packed(self.next.get())
     }
 
     #[inline(always)]
@@ -235,16 +251,17 @@ impl Ring for Packed {
     #[inline(always)]
     fn give(&mut self, head: Head, len: u32) {
         // Both bits as the wrap counter; and whether `len` means anything (section 2.8.4).
-        let mut flags = if self.next.wrap { AVAIL | USED } else { 0 };
+        let at = self.at();
+        let mut flags = if at.wrap { AVAIL | USED } else { 0 };
         if self.queue == Direction::Receive {
             flags |= WRITE;
         }
         let word = u64::from(flags) << 48 | u64::from(head.id) << 32 | u64::from(len);
         if let Some(place) = self.pending.get_mut(self.count) {
-            *place = (self.next.index, word);
+            *place = (at.index.into(), word);
         }
         self.count += 1;
-        self.next = self.step(self.next, head.slots);
+        self.next = Word::new(self.step(at, head.slots).packed());
         if self.count == PENDING {
             self.flush();
         }
@@ -252,28 +269,25 @@ impl Ring for Packed {
 
     fn publish(&mut self) -> bool {
         self.flush();
-        if !self.shown {
+        if self.shown == 0 {
             return false;
         }
-        self.shown = false;
+        self.shown = 0;
         let old = self.asked;
         self.asked = self.next;
-        self.wanted(old)
+        self.wanted(At::from_packed(old.get()))
     }
 
     /// Both halves: the used index is the available one.
     fn base(&self) -> u32 {
-        let place = u32::from(self.next.index) | u32::from(self.next.wrap) << 15;
+        let place = u32::from(self.next.get());
         place << 16 | place
     }
 
     #[inline(always)]
-    fn prefetch(&self, ahead: u16, memory: &Memory, hint: Hint) {
-        let ahead = self.step(self.next, ahead.min(self.size)).index;
-        let addr = self
-            .desc
-            .get(usize::from(ahead) * 2)
-            .load(Ordering::Relaxed);
-        memory.prefetch(hint, addr);
+    fn ahead(&self, ahead: u16) -> Option<u64> {
+        let place = self.step(self.at(), ahead.min(self.size));
+        let (_, desc) = self.head(place).ok()??;
+        Some(desc.addr)
     }
 }

@@ -113,7 +113,7 @@ impl Pair {
             taken: &mut self.taken,
         };
         let done = match &mut queue.ring {
-            Format::Split(ring) => receiver.burst(ring, frames),
+            Format::Split(ring) => receiver.burst(&mut **ring, frames),
             Format::Packed(ring) => receiver.burst(&mut **ring, frames),
         };
         done.map_err(|violation| blame(&self.memory, violation))
@@ -127,7 +127,7 @@ impl Pair {
     pub fn begin_send(&mut self) -> Result<usize, Violation> {
         let enabled = self.tx_enabled;
         self.sending(0, |mut sender, ring| match ring {
-            Format::Split(ring) => begin(&mut sender, ring, enabled),
+            Format::Split(ring) => begin(&mut sender, &mut **ring, enabled),
             Format::Packed(ring) => begin(&mut sender, &mut **ring, enabled),
         })
     }
@@ -139,7 +139,7 @@ impl Pair {
     #[inline]
     pub fn copy_next(&mut self, to: &mut [u8]) -> Result<Next, Violation> {
         self.sending(Next::End, |mut sender, ring| match ring {
-            Format::Split(ring) => sender.next(ring, to),
+            Format::Split(ring) => sender.next(&mut **ring, to),
             Format::Packed(ring) => sender.next(&mut **ring, to),
         })
     }
@@ -150,7 +150,7 @@ impl Pair {
     /// As for [`receive`](Self::receive).
     pub fn skip_next(&mut self) -> Result<(), Violation> {
         let skipped = self.sending(false, |mut sender, ring| match ring {
-            Format::Split(ring) => sender.skip(ring),
+            Format::Split(ring) => sender.skip(&mut **ring),
             Format::Packed(ring) => sender.skip(&mut **ring),
         });
         skipped.map(|_| ())
@@ -165,7 +165,7 @@ impl Pair {
     #[inline]
     pub fn end_send(&mut self) -> Result<(), Violation> {
         self.sending((), |sender, ring| match ring {
-            Format::Split(ring) => sender.common.publish(ring, sender.memory),
+            Format::Split(ring) => sender.common.publish(&mut **ring, sender.memory),
             Format::Packed(ring) => sender.common.publish(&mut **ring, sender.memory),
         })
     }
@@ -210,5 +210,6 @@ fn begin<R: Ring>(
         sender.discard(ring)?;
         return Ok(0);
     }
+    sender.look_ahead(ring);
     Ok(ring.available())
 }

@@ -16,7 +16,7 @@ pub(crate) const MAX_SIZE: u32 = 32768;
 /// The two formats.
 #[derive(Debug)]
 pub(crate) enum Format {
-    Split(Split),
+    Split(Box<Split>),
     Packed(Box<Packed>),
 }
 
@@ -47,7 +47,7 @@ impl Queue {
         let ring = if has(features, feature::RING_PACKED) {
             Format::Packed(Box::new(Packed::new(memory, &setup, queue, event_idx)?))
         } else {
-            Format::Split(Split::new(memory, &setup, queue, event_idx)?)
+            Format::Split(Box::new(Split::new(memory, &setup, queue, event_idx)?))
         };
         let common = Common {
             queue,

@@ -3,11 +3,8 @@
 use crate::header::{LONG, SHORT, feature, has, to_guest};
 use crate::memory::Memory;
 use crate::queue::Common;
-use crate::ring::{Head, INDIRECT, NEXT, Ring, WRITE, outside};
+use crate::ring::{AHEAD, Head, INDIRECT, NEXT, Ring, WRITE, outside};
 use crate::{Frame, MAX_SEGMENTS, Violation};
-
-/// Buffers whose data is fetched ahead of the frame that is being copied.
-const AHEAD: u16 = 4;
 
 /// What became of the frames that were given to [`Pair::receive`](crate::Pair::receive). Those that were not
 /// taken found no buffer.
@@ -51,10 +48,13 @@ impl Receiver<'_> {
         frames: impl Iterator<Item = Frame<'f>>,
     ) -> Result<Received, Violation> {
         ring.begin()?;
+        for ahead in 0..AHEAD.min(most(&frames)) {
+            self.prefetch(ring, ahead);
+        }
         let mut done = Received::default();
         let verified = has(self.features, feature::GUEST_CSUM);
         for frame in frames {
-            ring.prefetch(AHEAD, self.memory, self.common.hint);
+            self.prefetch(ring, AHEAD);
             let Some((head, desc)) = ring.head(ring.at())? else {
                 break;
             };
@@ -86,6 +86,13 @@ impl Receiver<'_> {
         }
         self.common.publish(ring, self.memory)?;
         Ok(done)
+    }
+
+    #[inline(always)]
+    fn prefetch<R: Ring>(&self, ring: &R, ahead: u16) {
+        if let Some(addr) = ring.ahead(ahead) {
+            self.memory.prefetch_write(self.common.hint, addr);
+        }
     }
 
     /// One frame into several descriptors, and several buffers if they may be merged (section 5.1.6.4).
@@ -167,4 +174,11 @@ impl Receiver<'_> {
         }
         Ok(())
     }
+}
+
+/// How many more there are, at most.
+fn most(frames: &impl Iterator) -> u16 {
+    let (_, most) = frames.size_hint();
+    most.and_then(|most| u16::try_from(most).ok())
+        .unwrap_or(u16::MAX)
 }

@@ -17,6 +17,10 @@ pub(crate) use flag::{INDIRECT, NEXT, WRITE};
 /// (`VIRTQUEUE_MAX_SIZE`); Linux uses up to 19, DPDK's lib/vhost takes up to 256.
 pub const MAX_SEGMENTS: usize = 1024;
 
+/// How many buffers ahead of the one that is copied the CPU is asked for one: two lines each, as many as it waits
+/// for at a time.
+pub(crate) const AHEAD: u16 = 12;
+
 /// Bytes of a descriptor, in all formats (virtio 1.2, sections 2.7.5 and 2.8.13).
 pub(crate) const DESC_LEN: u32 = 16;
 
@@ -52,6 +56,24 @@ impl Desc {
             flags: (word >> 48) as u16,
             tag: (word >> 32) as u16,
         }
+    }
+}
+
+/// A number of 16 bits that changes with each packet, in 32: x86 code may load four bytes for a number of two. A
+/// load that is wider than the store before it waits until that is in the cache, behind the whole frame.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Word(u32);
+
+impl Word {
+    #[inline(always)]
+    pub(crate) fn new(value: u16) -> Self {
+        Self(value.into())
+    }
+
+    #[inline(always)]
+    #[expect(clippy::cast_possible_truncation, reason = "it was a u16")]
+    pub(crate) fn get(self) -> u16 {
+        self.0 as u16
     }
 }
 
@@ -96,8 +118,8 @@ pub(crate) trait Ring {
     fn publish(&mut self) -> bool;
     /// For `VHOST_USER_GET_VRING_BASE`.
     fn base(&self) -> u32;
-    /// Brings what `ahead` buffers further is needed nearer. A hint.
-    fn prefetch(&self, ahead: u16, memory: &Memory, hint: Hint);
+    /// Where the buffer starts that is `ahead` buffers further, if it is there: for a hint.
+    fn ahead(&self, ahead: u16) -> Option<u64>;
 }
 
 /// A part of a packet in the guest's memory. Not checked: it is when it is accessed.

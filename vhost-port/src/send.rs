@@ -4,7 +4,7 @@ use crate::gso::{Gso, NeedsChecksum};
 use crate::header::{LONG, SHORT, from_guest};
 use crate::memory::Memory;
 use crate::queue::Common;
-use crate::ring::{INDIRECT, NEXT, Ring, WRITE, outside};
+use crate::ring::{AHEAD, INDIRECT, NEXT, Ring, WRITE, outside};
 use crate::{Direction, Violation};
 
 /// Bytes of a frame from a guest, at most, without the virtio-net header: as many as `wire` parses. Linux
@@ -48,11 +48,26 @@ pub(crate) struct Sender<'a> {
 }
 
 impl Sender<'_> {
+    /// Before the first packet of a burst.
+    pub(crate) fn look_ahead<R: Ring>(&self, ring: &R) {
+        for ahead in 0..AHEAD {
+            self.prefetch(ring, ahead);
+        }
+    }
+
+    #[inline(always)]
+    fn prefetch<R: Ring>(&self, ring: &R, ahead: u16) {
+        if let Some(addr) = ring.ahead(ahead) {
+            self.memory.prefetch_read(self.common.hint, addr);
+        }
+    }
+
     #[inline]
     pub(crate) fn next<R: Ring>(&mut self, ring: &mut R, to: &mut [u8]) -> Result<Next, Violation> {
         let Some((head, desc)) = ring.head(ring.at())? else {
             return Ok(Next::End);
         };
+        self.prefetch(ring, AHEAD);
         let mut header = [0; SHORT];
         let single = desc.flags & (NEXT | INDIRECT | WRITE) == 0;
         if single

@@ -5,9 +5,9 @@ use std::sync::atomic::{AtomicU16, AtomicU32, AtomicU64, Ordering, fence};
 
 use virtio_bindings::virtio_ring::{VRING_AVAIL_F_NO_INTERRUPT, VRING_USED_F_NO_NOTIFY};
 
-use crate::memory::{Cells, Hint, Memory};
+use crate::memory::{Cells, Memory};
 use crate::queue::{MAX_SIZE, area};
-use crate::ring::{Desc, Head, INDIRECT, NEXT, Ring, Walk, too_long};
+use crate::ring::{Desc, Head, INDIRECT, NEXT, Ring, Walk, Word, too_long};
 use crate::{Direction, Part, QueueSetup, Violation};
 
 /// Words of 16 bits before the available ring's entries: flags and index.
@@ -15,6 +15,9 @@ const AVAIL_RING: usize = 2;
 
 /// Words of 32 bits before the used ring's entries: flags and index in one.
 const USED_RING: usize = 1;
+
+/// Buffers given back before they are put into the used ring, at most.
+const PENDING: usize = 64;
 
 #[derive(Debug)]
 pub(crate) struct Split {
@@ -28,12 +31,16 @@ pub(crate) struct Split {
     avail: Cells<AtomicU16>,
     /// Flags and index, ring of index and length.
     used: Cells<AtomicU32>,
-    /// Of the first buffer that has not been given back.
-    next: u16,
+    /// Of the first buffer that has not been given back. Of 16 bits, as all indexes, but see [`Word`].
+    next: Word,
     /// The driver's index, as of the last [`begin`](Ring::begin).
-    ready: u16,
+    ready: Word,
     /// What the driver has been shown of `next`.
-    published: u16,
+    published: Word,
+    /// Index and length of the last buffers before `next`. They are put into the used ring together: between
+    /// two packets the driver, which reads there, would take its lines away again.
+    pending: [(u32, u32); PENDING],
+    count: usize,
 }
 
 impl Split {
@@ -62,7 +69,7 @@ impl Split {
             .ok_or_else(|| outside_ring(queue, Part::Device, setup.used, used_len))?;
         // Buffers are given back in order, so one index says where both rings are. Where `base` and the ring
         // differ, as after a crash of ours, the ring knows (DPDK's lib/vhost does the same).
-        let next = high(used.get(0).load(Ordering::Acquire));
+        let next = Word::new(high(used.get(0).load(Ordering::Acquire)));
         let ring = Self {
             queue,
             size: entries,
@@ -74,6 +81,8 @@ impl Split {
             next,
             ready: next,
             published: next,
+            pending: [(0, 0); PENDING],
+            count: 0,
         };
         ring.store_index();
         if event_idx {
@@ -89,7 +98,7 @@ impl Split {
             .ok_or_else(|| outside_ring(self.queue, Part::Device, address, 2))?;
         event
             .get(0)
-            .store(self.next.wrapping_sub(1), Ordering::Relaxed);
+            .store(self.next.get().wrapping_sub(1), Ordering::Relaxed);
         Ok(())
     }
 
@@ -99,8 +108,24 @@ impl Split {
         } else {
             VRING_USED_F_NO_NOTIFY
         };
-        let word = u32::from(self.next) << 16 | flags;
+        let word = u32::from(self.next.get()) << 16 | flags;
         self.used.get(0).store(word, Ordering::Release);
+    }
+
+    /// Puts what is pending into the used ring. The driver does not look there before its index says so.
+    #[inline]
+    fn flush(&mut self) {
+        let pending = &self.pending[..self.count];
+        // No more than there are pending.
+        let count = u16::try_from(pending.len()).unwrap_or(0);
+        let mut index = self.next.get().wrapping_sub(count);
+        for (id, len) in pending {
+            let at = USED_RING + 2 * usize::from(index & self.mask);
+            self.used.get(at).store(*id, Ordering::Relaxed);
+            self.used.get(at + 1).store(*len, Ordering::Relaxed);
+            index = index.wrapping_add(1);
+        }
+        self.count = 0;
     }
 
     #[inline(always)]
@@ -124,7 +149,7 @@ impl Split {
         }
         let used_event = AVAIL_RING + usize::from(self.size);
         let event = self.avail.get(used_event).load(Ordering::Relaxed);
-        passed(event, self.next, old)
+        passed(event, self.next.get(), old)
     }
 }
 
@@ -133,25 +158,25 @@ impl Ring for Split {
 
     fn begin(&mut self) -> Result<(), Violation> {
         let index = self.avail.get(1).load(Ordering::Acquire);
-        if index.wrapping_sub(self.next) > self.size {
+        if index.wrapping_sub(self.next.get()) > self.size {
             return Err(Violation::AvailableIndex {
                 queue: self.queue,
                 index,
-                seen: self.next,
+                seen: self.next.get(),
                 size: self.size,
             });
         }
-        self.ready = index;
+        self.ready = Word::new(index);
         Ok(())
     }
 
     fn available(&self) -> usize {
-        usize::from(self.ready.wrapping_sub(self.next))
+        usize::from(self.ready.get().wrapping_sub(self.next.get()))
     }
 
     #[inline(always)]
     fn at(&self) -> u16 {
-        self.next
+        self.next.get()
     }
 
     #[inline(always)]
@@ -161,7 +186,7 @@ impl Ring for Split {
 
     #[inline(always)]
     fn head(&self, at: u16) -> Result<Option<(Head, Desc)>, Violation> {
-        if at == self.ready {
+        if at == self.ready.get() {
             return Ok(None);
         }
         let entry = AVAIL_RING + usize::from(at & self.mask);
@@ -187,43 +212,41 @@ impl Ring for Split {
 
     #[inline(always)]
     fn give(&mut self, head: Head, len: u32) {
-        let at = USED_RING + 2 * usize::from(self.next & self.mask);
-        self.used
-            .get(at)
-            .store(u32::from(head.id), Ordering::Relaxed);
-        self.used.get(at + 1).store(len, Ordering::Relaxed);
-        self.next = self.next.wrapping_add(1);
+        if let Some(place) = self.pending.get_mut(self.count) {
+            *place = (head.id.into(), len);
+        }
+        self.count += 1;
+        self.next = Word::new(self.next.get().wrapping_add(1));
+        if self.count == PENDING {
+            self.flush();
+        }
     }
 
     fn publish(&mut self) -> bool {
-        if self.next == self.published {
+        if self.next.get() == self.published.get() {
             return false;
         }
+        self.flush();
         self.store_index();
-        let old = self.published;
+        let old = self.published.get();
         self.published = self.next;
         self.wanted(old)
     }
 
     fn base(&self) -> u32 {
-        u32::from(self.next)
+        self.next.get().into()
     }
 
     #[inline(always)]
-    fn prefetch(&self, ahead: u16, memory: &Memory, hint: Hint) {
-        let left = self.ready.wrapping_sub(self.next);
-        if ahead < left {
-            let at = self.next.wrapping_add(ahead);
-            let id = self
-                .avail
-                .get(AVAIL_RING + usize::from(at & self.mask))
-                .load(Ordering::Relaxed);
-            let addr = self
-                .desc
-                .get(2 * usize::from(id & self.mask))
-                .load(Ordering::Relaxed);
-            memory.prefetch(hint, addr);
+    fn ahead(&self, ahead: u16) -> Option<u64> {
+        if ahead >= self.ready.get().wrapping_sub(self.next.get()) {
+            return None;
         }
+        let at = self.next.get().wrapping_add(ahead);
+        let entry = AVAIL_RING + usize::from(at & self.mask);
+        let id = self.avail.get(entry).load(Ordering::Relaxed);
+        let desc = 2 * usize::from(id & self.mask);
+        Some(self.desc.get(desc).load(Ordering::Relaxed))
     }
 }
 

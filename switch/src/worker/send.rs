@@ -4,7 +4,7 @@
 use wire::LANES;
 
 use super::state::Hand;
-use super::{BURSTS, Judge, Worker, local, shut};
+use super::{Judge, Worker, local, shut};
 use crate::egress::{self, Permit, Towards};
 use crate::io::{BURST, Buf, Io};
 use crate::key::Connection4;
@@ -32,7 +32,7 @@ impl<I: Io> Worker<I> {
             if served > 0 {
                 self.publish();
             }
-            if served == 0 || sent >= BURSTS * BURST {
+            if served == 0 || sent >= self.bursts() * BURST {
                 break;
             }
         }
