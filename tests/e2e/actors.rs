@@ -13,7 +13,7 @@ use wire::emit::Eth;
 use crate::frames::{fragments, udp};
 use crate::malformed;
 use crate::net_tools::{curl, sha256, udp as udp_socket};
-use crate::process::eventually;
+use crate::process::{PATIENCE, within};
 use crate::random::Random;
 use crate::raw::{Packets, Probe};
 use crate::testbed::{CLIENT_V4, HOST_V4, HOST_V6, Testbed};
@@ -216,16 +216,29 @@ fn hand_over(bed: &Testbed, stop: &AtomicBool) -> Tally {
             sent += 1;
         }
         count += 1;
-        eventually("all datagrams come", || {
+        let come = within(PATIENCE, || {
             seen += probes
                 .iter_mut()
                 .map(|probe| probe.take_seen().len())
                 .sum::<usize>();
             seen >= sent
         });
+        assert!(
+            come,
+            "{seen} of {sent} datagrams: {}",
+            where_packets_went(bed)
+        );
         assert_eq!(seen, sent, "none comes twice");
         thread::sleep(PAUSE);
     }
     probes.into_iter().for_each(Probe::quit);
     vec![("claims handed over", count)]
+}
+
+/// All that counts packets, from the client's kernel to the stacks.
+fn where_packets_went(bed: &Testbed) -> String {
+    let wire = [(&bed.client, "msx1"), (&bed.host, "msx0")]
+        .map(|(side, netdev)| side.run("ethtool", &["-S", netdev]));
+    let neighbours = bed.client.ip("neigh");
+    format!("{:?}\n{}\n{neighbours}", bed.stats(), wire.join("\n"))
 }

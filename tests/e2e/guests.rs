@@ -122,6 +122,8 @@ pub struct Testpmd(Process);
 pub struct Totals {
     pub received: u64,
     pub sent: u64,
+    /// What came through each pair of queues, if there are several.
+    pub by_pair: Vec<u64>,
 }
 
 impl Testpmd {
@@ -163,6 +165,7 @@ impl Testpmd {
         Totals {
             received: total(&ended, "RX-packets:"),
             sent: total(&ended, "TX-packets:"),
+            by_pair: by_pair(&ended),
         }
     }
 }
@@ -173,4 +176,13 @@ fn total(ended: &Ended, name: &str) -> u64 {
     let after = ended.stdout.rsplit_once(name).map(|(_, rest)| rest);
     let figure = after.and_then(|rest| rest.split_whitespace().next()?.parse().ok());
     figure.unwrap_or_else(|| panic!("{name} {ended:?}"))
+}
+
+fn by_pair(ended: &Ended) -> Vec<u64> {
+    let streams = ended.stdout.split("Forward Stats for RX Port").skip(1);
+    let received = |stream: &str| {
+        let (_, rest) = stream.split_once("RX-packets:")?;
+        rest.split_whitespace().next()?.parse().ok()
+    };
+    streams.filter_map(received).collect()
 }

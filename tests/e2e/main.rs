@@ -7,7 +7,8 @@
 //!
 //! Read in this order: `testbed` (what each test stands on), `process`, `netns`, then the tests; for
 //! those of single frames `raw`, `scene`, `frames` before, for `torture`, `kill_points` and `soak`
-//! `observer`, `beat`, `victim`, `actors`, for `vhost` and `guest` `guests` and `virtual_machine`.
+//! `observer`, `beat`, `victim`, `actors`, for `vhost`, `several_workers` and `guest` `guests` and
+//! `virtual_machine`.
 
 mod actors;
 mod attach;
@@ -44,6 +45,7 @@ mod resources;
 mod rights;
 mod scene;
 mod serving;
+mod several_workers;
 mod shutdown;
 mod soak;
 mod spoofing;

@@ -56,6 +56,8 @@ pub struct Testbed {
     /// A folder for files.
     pub dir: PathBuf,
     pub socket: PathBuf,
+    /// Workers of the primary: 1, or 2 on one CPU, to which the kernel deals out the wire's flows.
+    pub workers: u8,
     _turns: (File, MutexGuard<'static, ()>),
 }
 
@@ -90,6 +92,7 @@ impl Testbed {
             socket: dir.join("switch.sock"),
             name,
             dir,
+            workers: 1,
             _turns: (file, turn),
         };
         bed.lay_wire();
@@ -121,14 +124,11 @@ impl Testbed {
     /// EAL's arguments for a port on the wire.
     pub fn eal_args(&self) -> Vec<String> {
         let prefix = format!("--file-prefix={}", self.name);
-        let args = [
-            "-l",
-            "0-1",
-            &prefix,
-            "--no-pci",
-            "--vdev",
-            "net_af_xdp0,iface=msx0",
-        ];
+        let (lcores, device) = match self.workers {
+            1 => ("0-1", "net_af_xdp0,iface=msx0"),
+            _ => ("0@0,(1-2)@1", "net_af_packet0,iface=msx0,qpairs=2"),
+        };
+        let args = ["--lcores", lcores, &prefix, "--no-pci", "--vdev", device];
         args.map(str::to_owned).to_vec()
     }
 
