@@ -60,7 +60,7 @@ model: ## model-check the rings and doorbells with loom
 	@RUSTFLAGS="--cfg loom" $(CARGO) test --locked --package multistack-ring --lib \
 	    --target-dir $(or $(CARGO_TARGET_DIR),target)/loom
 
-fuzz: setup ## fuzz what is made of frames, the worker, the control thread, both sides of rings; SECONDS each (60)
+fuzz: setup ## fuzz what is made of frames, the worker, the control thread, both sides of rings, vhost ports; SECONDS each (60)
 	@fuzz/run $(or $(SECONDS),60)
 
 fmt: ## format the sources

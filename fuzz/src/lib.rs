@@ -6,6 +6,7 @@
 
 pub mod bench;
 pub mod frame;
+pub mod front_end;
 #[path = "../../switch/tests/common/groups.rs"]
 #[allow(clippy::all, clippy::pedantic)] // the tests' own
 pub mod groups;
@@ -25,5 +26,8 @@ pub mod reassembly;
 pub mod received;
 pub mod sent;
 pub mod sums;
+#[path = "../../vhost-port/tests/common/mod.rs"]
+#[allow(missing_docs, clippy::all, clippy::pedantic)] // the tests' own
+pub mod vhost_tests;
 pub mod words;
 pub mod world;
