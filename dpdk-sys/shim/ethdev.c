@@ -26,7 +26,7 @@ static void copy_name(char to[64], const char *from)
 
 int ms_eth_info(uint16_t port, struct ms_port_info *info)
 {
-	char name[RTE_ETH_NAME_MAX_LEN] = "";
+	char name[RTE_ETH_NAME_MAX_LEN] = "", netdev[IF_NAMESIZE];
 	struct rte_eth_dev_info dev;
 	struct rte_ether_addr mac;
 	int ret;
@@ -46,6 +46,8 @@ int ms_eth_info(uint16_t port, struct ms_port_info *info)
 		return ret;
 	copy_name(info->name, name);
 	copy_name(info->driver, dev.driver_name);
+	if (dev.if_index != 0)
+		copy_name(info->netdev, if_indextoname(dev.if_index, netdev));
 	memcpy(info->mac, mac.addr_bytes, sizeof(info->mac));
 	info->max_mtu = dev.max_mtu;
 	info->max_rx_queues = dev.max_rx_queues;

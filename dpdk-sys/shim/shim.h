@@ -97,6 +97,7 @@ size_t ms_memzone_len(const struct rte_memzone *mz);
 struct ms_port_info {
 	char name[64];
 	char driver[64];
+	char netdev[64]; /* that the driver works on, if any */
 	uint8_t mac[6];
 	uint16_t mtu;
 	uint16_t max_mtu;

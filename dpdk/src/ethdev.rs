@@ -47,6 +47,8 @@ pub struct PortInfo {
     pub name: String,
     /// The driver, such as "`net_virtio`".
     pub driver: String,
+    /// The kernel's netdev that the driver works on, if it does, by name.
+    pub netdev: Option<String>,
     /// The MAC address.
     pub mac: [u8; 6],
     /// Bytes of IP packet that fit a frame.
@@ -102,6 +104,7 @@ pub fn info(port: u16) -> Result<PortInfo, Error> {
     Ok(PortInfo {
         name: text(&raw.name),
         driver: text(&raw.driver),
+        netdev: Some(text(&raw.netdev)).filter(|name| !name.is_empty()),
         mac: raw.mac,
         mtu: raw.mtu,
         max_rx_queues: raw.max_rx_queues,

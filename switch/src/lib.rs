@@ -26,6 +26,7 @@ pub mod guests;
 pub mod io;
 pub mod key;
 pub mod meter;
+pub mod missed;
 pub mod nics;
 pub mod pace;
 pub mod peer;

@@ -8,6 +8,8 @@ use port_api::protocol::PortRow;
 use rustix::net::netdevice::name_to_index;
 use wire::MacAddr;
 
+use crate::missed::Missed;
+
 /// A NIC port in service.
 pub struct Nic {
     /// The device.
@@ -20,6 +22,8 @@ pub struct Nic {
     pub rx_queues: u16,
     /// What was last said of the link.
     pub link: LinkWatch,
+    /// What its driver doesn't count.
+    pub missed: Option<Missed>,
 }
 
 /// How often links are looked at.
@@ -105,9 +109,11 @@ impl Nic {
         }
     }
 
-    /// The device's own counters.
+    /// The device's own counters, with what its driver doesn't count.
     pub fn stats(&self) -> ethdev::Stats {
-        self.port.stats().unwrap_or_default()
+        let mut stats = self.port.stats().unwrap_or_default();
+        stats.imissed += self.missed.as_ref().map_or(0, Missed::count);
+        stats
     }
 
     /// Whether the host's netdev has this index.

@@ -14,6 +14,7 @@ use crate::config::Config;
 use crate::error::{RunError, setup};
 use crate::fragments::WAITING;
 use crate::io::BURST;
+use crate::missed::Missed;
 use crate::nics::{LinkWatch, Nic};
 
 use crate::stacks::{Allowances, Rates};
@@ -170,7 +171,9 @@ impl Plan {
                 mtu: port.mtu()?,
                 addresses: addresses(config, id),
             })?;
+            let info = port.info()?;
             nics.push(Nic {
+                missed: Missed::under(&info.driver, info.netdev),
                 port,
                 id,
                 host,

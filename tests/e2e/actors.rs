@@ -206,6 +206,7 @@ fn hand_over(bed: &Testbed, stop: &AtomicBool) -> Tally {
         .id;
     let socket = udp_socket(&bed.client, &addr);
     let (mut sent, mut seen, mut count) = (0, 0, 0);
+    let (mut lost, before) = (0, missed(bed));
     while goes_on(stop) {
         let (from, to) = ((count % 2) as usize, ((count + 1) % 2) as usize);
         let slot = probes[to].slot;
@@ -216,29 +217,38 @@ fn hand_over(bed: &Testbed, stop: &AtomicBool) -> Tally {
             sent += 1;
         }
         count += 1;
-        let come = within(PATIENCE, || {
+        let all_come = within(PATIENCE, || {
             seen += probes
                 .iter_mut()
                 .map(|probe| probe.take_seen().len())
                 .sum::<usize>();
-            seen >= sent
+            seen + lost >= sent
         });
+        assert!(seen + lost <= sent, "none comes twice");
+        lost = sent - seen;
+        // What has not come to the switch it has not lost.
         assert!(
-            come,
+            all_come || lost as u64 <= missed(bed) - before,
             "{seen} of {sent} datagrams: {}",
             where_packets_went(bed)
         );
-        assert_eq!(seen, sent, "none comes twice");
         thread::sleep(PAUSE);
     }
     probes.into_iter().for_each(Probe::quit);
     vec![("claims handed over", count)]
 }
 
-/// All that counts packets, from the client's kernel to the stacks.
+/// Packets that the wire had to drop: the worker shares its CPU here, and so may come too late.
+pub fn missed(bed: &Testbed) -> u64 {
+    bed.stats().ports[0].nic_missed
+}
+
+/// All that counts packets, from the client's kernel to the stacks, and to the host's in their place.
 fn where_packets_went(bed: &Testbed) -> String {
-    let wire = [(&bed.client, "msx1"), (&bed.host, "msx0")]
-        .map(|(side, netdev)| side.run("ethtool", &["-S", netdev]));
-    let neighbours = bed.client.ip("neigh");
-    format!("{:?}\n{}\n{neighbours}", bed.stats(), wire.join("\n"))
+    let wire = [(&bed.client, "msx1"), (&bed.host, "msx0")].map(|(side, netdev)| {
+        let link = side.ip(&format!("-s link show {netdev}"));
+        link + &side.run("ethtool", &["-S", netdev])
+    });
+    let sockets = bed.host.run("cat", &["/proc/net/udp"]);
+    format!("{:?}\n{}\n{sockets}", bed.stats(), wire.join("\n"))
 }

