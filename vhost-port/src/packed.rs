@@ -1,6 +1,5 @@
 //! The packed virtqueue (virtio 1.2, section 2.8).
 
-use std::ptr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
 
@@ -20,9 +19,6 @@ const USED: u16 = 1 << VRING_PACKED_DESC_F_USED;
 
 /// Buffers given back before they are shown to the driver, at most.
 const PENDING: usize = 64;
-
-/// Descriptors between what is read of the ring ahead of the rest, and the line of it that is fetched then.
-const FURTHER: u16 = 16;
 
 /// A place in the ring, and the wrap counter's value there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -290,10 +286,6 @@ impl Ring for Packed {
 
     #[inline(always)]
     fn ahead(&self, ahead: u16) -> Option<u64> {
-        // The ring's own line, which the driver has written, and is written here in the end.
-        let further = self.step(self.at(), (ahead + FURTHER).min(self.size));
-        let line = self.desc.get(usize::from(further.index) * 2);
-        ring::prefetch_write(ptr::from_ref(line));
         let place = self.step(self.at(), ahead.min(self.size));
         let (_, desc) = self.head(place).ok()??;
         Some(desc.addr)
