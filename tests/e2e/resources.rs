@@ -8,6 +8,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use port_api::Client;
+use rustix::process::Signal;
 
 use crate::control::dial;
 use crate::net_tools::{Flood, Questions, echoes, ping, udp};
@@ -325,5 +326,36 @@ fn the_ports_netdev_is_deleted() {
     echo.terminate();
     more.terminate();
     bed.expect_no_stacks();
+    bed.finish();
+}
+
+/// The kernel has no ring to put them into; the driver says nothing of it.
+#[test]
+fn what_comes_too_fast_is_counted_as_missed() {
+    const SENT: u64 = 8000;
+    let mut bed = Testbed::start();
+    ping(&bed.client, HOST_V4, 2, 56);
+    let socket = udp(&bed.client, &format!("{HOST_V4}:9"));
+    let before = bed.stats().ports[0].rx_packets;
+    assert_eq!(bed.stats().ports[0].nic_missed, 0);
+    bed.switch().signal(Signal::STOP);
+    for _ in 0..SENT {
+        socket.send(b"too fast").expect("sent");
+    }
+    bed.switch().signal(Signal::CONT);
+    let counted = || {
+        let port = &bed.stats().ports[0];
+        (port.rx_packets - before, port.nic_missed)
+    };
+    eventually("all of them are counted", || {
+        let (received, missed) = counted();
+        received + missed >= SENT
+    });
+    let (received, missed) = counted();
+    // And the client's questions for neighbours.
+    assert!(
+        missed > 0 && received + missed < SENT + 20,
+        "{received}, {missed}"
+    );
     bed.finish();
 }
