@@ -23,7 +23,7 @@ impl Missed {
     }
 }
 
-/// Frames that a netdev of this namespace has received and dropped (proc_pid_net(5), `dev`).
+/// Frames that a netdev of this namespace has received and dropped (`proc_pid_net(5)`).
 fn dropped(netdev: &str) -> Option<u64> {
     dropped_of(
         &fs::read_to_string("/proc/thread-self/net/dev").ok()?,
