@@ -1,5 +1,5 @@
-//! What a netdev under a NIC port has dropped because the driver above took nothing from it: `net_af_xdp` and
-//! `net_af_packet` don't count that themselves.
+//! What a netdev under a NIC port has dropped because the driver above took nothing from it: `net_af_xdp` doesn't
+//! count that itself. Of `net_af_packet` the netdev doesn't know it either.
 
 use std::fs;
 
@@ -12,7 +12,7 @@ pub struct Missed {
 impl Missed {
     /// None if the driver is no such one.
     pub fn under(driver: &str, netdev: Option<String>) -> Option<Self> {
-        let netdev = netdev.filter(|_| driver.starts_with("net_af_"))?;
+        let netdev = netdev.filter(|_| driver == "net_af_xdp")?;
         let before = dropped(&netdev).unwrap_or(0);
         Some(Self { netdev, before })
     }
@@ -58,6 +58,7 @@ mod tests {
         let netdev = || Some("lo".to_owned());
         assert_eq!(Missed::under("net_af_xdp", netdev()).unwrap().count(), 0);
         assert!(Missed::under("mlx5_pci", netdev()).is_none());
-        assert!(Missed::under("net_af_packet", None).is_none());
+        assert!(Missed::under("net_af_packet", netdev()).is_none());
+        assert!(Missed::under("net_af_xdp", None).is_none());
     }
 }

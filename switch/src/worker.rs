@@ -28,8 +28,8 @@ use crate::vport::{Unstaged, Vport};
 /// Bursts of one NIC in a round, if it has that many waiting; and after which a stack has been shown
 /// what has come for it.
 const BURSTS: usize = 16;
-/// The same where there are guests: what one echoes must find room in its queue, which often has 256
-/// entries, until it has its turn.
+/// Bursts in a round where there are guests: what one echoes must find room in its queue, which often has
+/// 256 entries, until it has its turn.
 const GUEST_BURSTS: usize = 2;
 /// Rounds from one vport's turn in [`Worker::sweep`] to the next vport's, if they are busy ones.
 const SWEEP_ROUNDS: u64 = 64;
@@ -103,6 +103,7 @@ impl<I: Io> Worker<I> {
 
     // ---- from the NIC ----
 
+    /// Most bursts of one NIC in a round.
     const fn bursts(&self) -> usize {
         if self.guest_slots.is_empty() {
             BURSTS

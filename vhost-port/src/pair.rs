@@ -210,6 +210,9 @@ fn begin<R: Ring>(
         sender.discard(ring)?;
         return Ok(0);
     }
-    sender.look_ahead(ring);
-    Ok(ring.available())
+    let available = ring.available();
+    if available > 0 {
+        sender.look_ahead(ring);
+    }
+    Ok(available)
 }

@@ -141,7 +141,7 @@ pub struct PortStats {
     /// Given to the host, but its netdev was down or full; part of `to_host`.
     #[serde(default)]
     pub host_refused: u64,
-    /// The NIC ran out of descriptors (`imissed`), or the netdev that the driver works on had to drop.
+    /// The NIC ran out of descriptors (`imissed`), or, under `AF_XDP`, the netdev had to drop.
     pub nic_missed: u64,
     /// The NIC received garbage (`ierrors`).
     pub nic_errors: u64,
