@@ -86,21 +86,37 @@ pub(crate) fn take_turns(runtime_dir: &Path, patience: Duration) -> io::Result<O
     let Ok(dir) = made.and_then(|()| File::open(base)) else {
         return Ok(None);
     };
+    match lock(&dir, patience) {
+        Ok(()) => Ok(Some(dir)),
+        Err(TryLockError::Error(_)) => Ok(None),
+        Err(TryLockError::WouldBlock) => {
+            let message = format!(
+                "another DPDK primary has been starting for {} s (it holds the lock of {}): stop it \
+                 if it hangs",
+                patience.as_secs(),
+                base.display()
+            );
+            Err(io::Error::new(io::ErrorKind::TimedOut, message))
+        }
+    }
+}
+
+/// Has secondaries of a primary initialise EAL one after the other: at its end each removes the tables that it can
+/// lock (`eal_clean_runtime_dir`), and one that another has just made and is about to lock fails that other's
+/// initialisation (`rte_fbarray_init`). For as long as the file is open. `None` if it cannot be had, or one that
+/// hangs has had it for all of `patience`: then it is better to go without, as that hardly ever happens.
+pub(crate) fn attach_in_turn(runtime_dir: &Path, patience: Duration) -> Option<File> {
+    // Of its locks EAL uses others (fcntl's, in the primary).
+    let config = File::open(runtime_dir.join("config")).ok()?;
+    lock(&config, patience).ok().map(|()| config)
+}
+
+fn lock(file: &File, patience: Duration) -> Result<(), TryLockError> {
     let deadline = Instant::now() + patience;
     loop {
-        match dir.try_lock() {
-            Ok(()) => return Ok(Some(dir)),
-            Err(TryLockError::Error(_)) => return Ok(None),
+        match file.try_lock() {
             Err(TryLockError::WouldBlock) if Instant::now() < deadline => thread::sleep(PAUSE),
-            Err(TryLockError::WouldBlock) => {
-                let message = format!(
-                    "another DPDK primary has been starting for {} s (it holds the lock of {}): stop it \
-                     if it hangs",
-                    patience.as_secs(),
-                    base.display()
-                );
-                return Err(io::Error::new(io::ErrorKind::TimedOut, message));
-            }
+            result => return result,
         }
     }
 }

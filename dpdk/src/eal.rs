@@ -47,6 +47,9 @@ impl std::error::Error for EalError {}
 /// longer with many hugepages.
 const START_PATIENCE: Duration = Duration::from_secs(30);
 
+/// How long secondaries wait for those before them, each of which takes some 50 ms.
+const ATTACH_PATIENCE: Duration = Duration::from_secs(2);
+
 const NONE: u8 = 0;
 const PRIMARY: u8 = 1;
 const SECONDARY: u8 = 2;
@@ -161,7 +164,7 @@ impl Eal {
     /// of the process; a second call with the same prefix finds it attached.
     ///
     /// While it initialises, what other threads write to standard output and standard error is
-    /// held back.
+    /// held back. Secondaries initialise one after the other; for one that hangs meanwhile the others wait 2 s.
     ///
     /// # Errors
     /// No such primary, no access to its files, another DPDK release, or attached to another one.
@@ -186,11 +189,13 @@ impl Eal {
         // SAFETY: EAL is not initialised, and the lock keeps others from doing so.
         unsafe { c::ms_leave_vdev_bus() };
         let affinity = Affinity::of_this_thread();
+        let turn = cleanup::attach_in_turn(&dir, ATTACH_PATIENCE);
         let result = eal_init::init(
             &eal_init::secondary_args(file_prefix, &affinity.cpus()),
             &[],
             false,
         );
+        drop(turn);
         affinity.restore();
         let log = result?;
         // SAFETY: EAL is initialised, and a secondary has no service cores.

@@ -13,10 +13,14 @@ use std::process::ExitCode;
 
 type Case = (&'static str, fn());
 
-const CASES: [Case; 4] = [
+const CASES: [Case; 5] = [
     ("failures: one line, nothing left behind", failures::all),
     ("packets: pool, ports, ledger", packets::in_a_process),
     ("secondary: attaches, again and again", secondary::attaches),
+    (
+        "secondary: one after the other",
+        secondary::waits_for_its_turn,
+    ),
     ("secondary: killed and forgotten", secondary::is_forgotten),
 ];
 

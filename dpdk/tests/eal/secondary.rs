@@ -1,6 +1,11 @@
 //! Secondaries come, go and crash.
 
-use std::{fs, process::ExitCode, slice};
+use std::{
+    fs::{self, File},
+    process::ExitCode,
+    slice,
+    time::{Duration, Instant},
+};
 
 use dpdk::{Eal, Mempool, Memzone, eal::forget_secondary, ethdev};
 
@@ -122,6 +127,23 @@ pub fn attaches() {
         );
     }
     assert_eq!(primary.heap_in_use(), before);
+    primary.stop();
+}
+
+/// The lock that secondaries take in turns is held by one that hangs: another waits, and then does without.
+pub fn waits_for_its_turn() {
+    let primary = Primary::start("turn");
+    let config = File::open(primary.runtime_dir().join("config")).expect("EAL's file");
+    config.lock().expect("nobody else has it");
+    let start = Instant::now();
+    run_ok(&["attach", &primary.prefix]);
+    let waited = start.elapsed();
+    drop(config);
+    assert!(waited >= Duration::from_secs(2), "{waited:?}");
+    let start = Instant::now();
+    run_ok(&["attach", &primary.prefix]);
+    let waited = start.elapsed();
+    assert!(waited < Duration::from_secs(2), "{waited:?}");
     primary.stop();
 }
 
