@@ -148,7 +148,7 @@ impl Control {
         let watch = Watch::new()?;
         watch.add(&setup.signals.end, Source::End)?;
         watch.add(&setup.signals.reload, Source::Reload)?;
-        watch.add(&setup.socket.listener, Source::Listener)?;
+        watch.add(&setup.socket, Source::Listener)?;
         let now = Instant::now();
         Ok(Self {
             socket: setup.socket,

@@ -23,7 +23,7 @@ const LOOK_AGAIN: Duration = Duration::from_millis(1);
 pub fn finish(mut control: Control, running: Vec<JoinHandle<DpdkIo>>, in_order: bool) {
     tracing::info!("ending: telling {} clients", control.peers.len());
     // No one new from here on.
-    let _ = shutdown(&control.socket.listener, Shutdown::Both);
+    let _ = shutdown(&control.socket, Shutdown::Both);
     if in_order {
         let _ = drain(&control.workers, |left| *left == Waiting::default());
     }

@@ -6,13 +6,24 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
+use endpoint::{Access, Endpoint};
+use rustix::net::SocketType;
 use rustix::thread::{CapabilitySet, capabilities, set_capabilities};
 
 use crate::Port;
-use crate::endpoint::{Access, Listener};
 use crate::report::Report;
 use crate::server::{Meeting, Server};
 use crate::session::{Alarm, End};
+
+/// Connections that may wait for the one before them to end.
+const BACKLOG: i32 = 8;
+
+/// Mode 0660, for this process's user and group.
+pub const DEFAULT_ACCESS: Access = Access {
+    mode: 0o660,
+    owner: None,
+    group: None,
+};
 
 /// How front ends are met.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -128,7 +139,10 @@ impl Device {
 
     fn try_start(setup: DeviceSetup) -> io::Result<Self> {
         let meeting = match setup.mode {
-            Mode::Server(access) => Meeting::Listen(Listener::bind(&setup.path, access)?),
+            Mode::Server(access) => {
+                let listener = Endpoint::listen(&setup.path, SocketType::STREAM, BACKLOG, access)?;
+                Meeting::Listen(listener)
+            }
             Mode::Client => Meeting::Connect(setup.path),
         };
         let alarm = Arc::new(Alarm::new(Arc::clone(&setup.port))?);

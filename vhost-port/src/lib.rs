@@ -41,7 +41,6 @@ mod breach;
 mod call;
 mod device;
 mod early;
-mod endpoint;
 mod features;
 mod gso;
 mod header;
@@ -64,7 +63,9 @@ mod split;
 mod vring;
 
 pub use breach::Breach;
-pub use device::{Device, DeviceEvent, DeviceSetup, DeviceStatus, Mode, StartError};
+pub use device::{
+    DEFAULT_ACCESS, Device, DeviceEvent, DeviceSetup, DeviceStatus, Mode, StartError,
+};
 pub use endpoint::Access;
 pub use gso::{
     BadOffload, Gso, GsoKind, MIN_GSO_SIZE, NeedsChecksum, Segmented, complete_checksum,

@@ -1,14 +1,17 @@
 //! A device's thread: one connection after the other.
 
+use std::io;
 use std::os::unix::net::UnixStream;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use endpoint::Endpoint;
 use rustix::event::PollFlags;
+use rustix::io::Errno;
+use rustix::net::{SocketAddrUnix, SocketFlags, SocketType, accept_with, connect};
 
 use crate::Port;
-use crate::endpoint::{Listener, connect_to};
 use crate::pace::Pace;
 use crate::report::Report;
 use crate::session::{Alarm, End, serve};
@@ -22,7 +25,7 @@ const LONGEST_WAIT: Duration = Duration::from_secs(1);
 
 /// Where front ends come from.
 pub(crate) enum Meeting {
-    Listen(Listener),
+    Listen(Endpoint),
     Connect(PathBuf),
 }
 
@@ -67,7 +70,7 @@ impl Server {
             match meeting {
                 Meeting::Listen(listener) => {
                     self.alarm.wait(listener, PollFlags::IN, None)?;
-                    if let Some(stream) = listener.accept()? {
+                    if let Some(stream) = accept(listener)? {
                         self.serve(stream)?;
                     }
                 }
@@ -101,4 +104,25 @@ impl Server {
         }
         Ok(())
     }
+}
+
+/// `None` if no one is there any more.
+fn accept(listener: &Endpoint) -> io::Result<Option<UnixStream>> {
+    match accept_with(listener, SocketFlags::CLOEXEC) {
+        Ok(stream) => Ok(Some(stream.into())),
+        Err(Errno::AGAIN | Errno::INTR | Errno::CONNABORTED) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Connects to a front end that listens.
+///
+/// # Errors
+/// If none does, or too many wait to be accepted there.
+fn connect_to(path: &Path) -> io::Result<UnixStream> {
+    let socket = endpoint::socket(SocketType::STREAM, SocketFlags::NONBLOCK)?;
+    connect(&socket, &SocketAddrUnix::new(path)?)?;
+    let stream = UnixStream::from(socket);
+    stream.set_nonblocking(false)?;
+    Ok(stream)
 }

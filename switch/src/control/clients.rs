@@ -107,7 +107,7 @@ impl Control {
                 return self.shut_door(now + wait);
             }
             let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
-            let let_in = accept_with(&self.socket.listener, flags).and_then(|socket| {
+            let let_in = accept_with(&self.socket, flags).and_then(|socket| {
                 self.clients.accepted.charge(1, now);
                 let peer = Peer::new(self.clients.next_id, socket, now)?;
                 self.clients.next_id += 1;
@@ -182,7 +182,7 @@ impl Control {
     }
 
     fn shut_door(&mut self, until: Instant) {
-        self.watch.remove(&self.socket.listener);
+        self.watch.remove(&self.socket);
         self.clients.opens = Some(until);
     }
 
@@ -204,11 +204,7 @@ impl Control {
         if self.clients.opens.is_some_and(|at| at <= now) {
             self.clients.opens = None;
             // If it fails, the next round tries again.
-            if self
-                .watch
-                .add(&self.socket.listener, Source::Listener)
-                .is_err()
-            {
+            if self.watch.add(&self.socket, Source::Listener).is_err() {
                 self.clients.opens = Some(now + SHORTAGE);
             }
         }

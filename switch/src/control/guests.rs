@@ -7,7 +7,7 @@ use std::time::Instant;
 use port_api::protocol::{PortSpec, Reply};
 use port_api::with_sockets;
 use rustix::net::netdevice::name_to_index;
-use vhost_port::{Access, Device, DeviceSetup, Mode, Port};
+use vhost_port::{DEFAULT_ACCESS, Device, DeviceSetup, Mode, Port};
 
 use super::rights::may_change;
 use super::{Control, Failure};
@@ -50,8 +50,7 @@ impl Control {
     pub fn configured_ports(&self) -> Result<Vec<Configured>, RunError> {
         let one = |option: &VhostPort| {
             let netdev = self.nics.iter().find(|nic| nic.id == option.nic);
-            let index =
-                netdev.and_then(|nic| name_to_index(&self.socket.listener, nic.host.netdev()).ok());
+            let index = netdev.and_then(|nic| name_to_index(&self.socket, nic.host.netdev()).ok());
             let (wanted, sockets) =
                 with_sockets(&option.claims, index.unwrap_or(0)).map_err(|(spec, error)| {
                     failed(&option.name, &format!("bind {}: {error}", spec.what))
@@ -169,7 +168,7 @@ impl Control {
             mode: if spec.client {
                 Mode::Client
             } else {
-                Mode::Server(Access::default())
+                Mode::Server(DEFAULT_ACCESS)
             },
             port: port.clone(),
             on_event: Box::new(|_| {}),

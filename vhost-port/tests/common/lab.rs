@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
-use vhost_port::{Access, Device, DeviceEvent, DeviceSetup, DeviceStatus, End, Mode, Port};
+use vhost_port::{DEFAULT_ACCESS, Device, DeviceEvent, DeviceSetup, DeviceStatus, End, Mode, Port};
 
 /// Long enough for anything that should happen.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -49,7 +49,7 @@ pub struct Lab {
 
 impl Lab {
     pub fn server() -> Self {
-        Self::new(Mode::Server(Access::default()))
+        Self::new(Mode::Server(DEFAULT_ACCESS))
     }
 
     pub fn new(mode: Mode) -> Self {
