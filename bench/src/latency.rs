@@ -4,7 +4,7 @@
 //! from when it got away: a stall that keeps the next ones waiting is theirs as well.
 
 use std::io::stdin;
-use std::path::PathBuf;
+use std::path::{Path as FilePath, PathBuf};
 use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
@@ -13,7 +13,7 @@ use wire::MacAddr;
 use wire::emit::{Eth, Udp};
 
 use crate::traffic::{self, SMALLEST};
-use crate::{Error, times};
+use crate::{Error, machine, times};
 
 mod contender;
 mod flooder;
@@ -72,6 +72,8 @@ pub struct Report {
     pub mpps: f64,
     /// Packets that did not come back.
     pub lost: u64,
+    /// How long the process has waited for its CPU meanwhile, in ns.
+    pub waited: u64,
     /// Times in ns, and how often each occurred.
     pub counts: Vec<(u64, u64)>,
 }
@@ -114,7 +116,8 @@ fn measure(path: &mut impl Path, plan: &Plan) -> Result<Report, Error> {
     let mut times = times::histogram()?;
     let (mut sent, mut returned, mut due) = (0u64, 0u64, 0u64);
     println!("ready");
-    let start = Instant::now();
+    let waited = || machine::waited(FilePath::new("/proc/thread-self"));
+    let (start, waited_before) = (Instant::now(), waited());
     loop {
         let elapsed = start.elapsed();
         if elapsed >= end {
@@ -139,7 +142,9 @@ fn measure(path: &mut impl Path, plan: &Plan) -> Result<Report, Error> {
             record(&mut times, frame, ns(start.elapsed()), from);
         });
     }
+    let waited = waited() - waited_before;
     Ok(Report {
+        waited,
         mpps: crate::counters::mpps(times.len(), counted),
         lost: collect(path, sent, returned),
         counts: times::to_counts(&times),

@@ -44,6 +44,14 @@ fn read(path: impl AsRef<Path>) -> String {
     fs::read_to_string(path).unwrap_or_default()
 }
 
+/// How long a thread, given by its folder in `/proc`, was ready to run and had no CPU, since its start, in ns
+/// (the second number of `schedstat`, Documentation/scheduler/sched-stats.rst); 0 if the kernel does not say.
+pub fn waited(thread: &Path) -> u64 {
+    let stat = read(thread.join("schedstat"));
+    let waited = stat.split_whitespace().nth(1);
+    waited.and_then(|ns| ns.parse().ok()).unwrap_or(0)
+}
+
 /// How busy the CPUs are with other things, in percent of all: watched for a moment in which the
 /// benchmark does nothing.
 pub fn busy_percent(lab: &Lab) -> Result<u8, Error> {

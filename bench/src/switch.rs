@@ -1,5 +1,6 @@
 //! multistack, started and asked.
 
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -9,6 +10,7 @@ use port_api::protocol::{PortRow, PortStats, Reply, Request, VportStats};
 use crate::Error;
 use crate::counters;
 use crate::lab::{LCORES, Lab};
+use crate::machine;
 use crate::process::Process;
 use crate::stacks::Stacks;
 use crate::traffic;
@@ -184,6 +186,18 @@ impl Switch {
     /// The counters of all vports.
     pub fn vports(&self) -> Result<Vec<VportStats>, Error> {
         counters::vports(&self.client()?)
+    }
+
+    /// How long its workers have waited for their CPUs, in ns.
+    pub fn workers_waited(&self) -> u64 {
+        let tasks = fs::read_dir(format!("/proc/{}/task", self.process.pid()));
+        let tasks = tasks.into_iter().flatten().flatten();
+        let name = |task: &Path| fs::read_to_string(task.join("comm")).unwrap_or_default();
+        tasks
+            .map(|task| task.path())
+            .filter(|task| name(task).starts_with("rte-worker"))
+            .map(|task| machine::waited(&task))
+            .sum()
     }
 
     /// Ends it.

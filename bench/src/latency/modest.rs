@@ -104,7 +104,9 @@ impl Contender for Modest {
             echoes: STACKS,
             flood: self.flood,
         };
+        let waited = switch.workers_waited();
         let (report, generator) = generate(lab, &plan)?;
+        let waited = switch.workers_waited() - waited;
         let vports = switch.vports()?;
         if let Some(vport) = vports.iter().find(|vport| vport.unaccounted() != 0) {
             return Err(format!("sent packets unaccounted for: {vport:?}").into());
@@ -120,6 +122,8 @@ impl Contender for Modest {
         let sample = Sample::new(times::us(times.value_at_quantile(0.99)))
             .with("mpps", report.mpps)
             .with("lost", report.lost as f64)
+            .with("stacks_waited_us", times::us(report.waited))
+            .with("worker_waited_us", times::us(waited))
             .with("flood_packets", flooded as f64);
         Ok(Sample {
             times: Some(times),
