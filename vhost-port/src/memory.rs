@@ -200,18 +200,8 @@ impl Memory {
         Some(self.regions[hint.0].window(guest, len))
     }
 
-    /// Asks the CPU for what it will write to at an address: virtio-net header and the start of a frame, which
-    /// drivers have in two lines. If it is in the region found last.
-    #[inline(always)]
-    pub(crate) fn prefetch_write(&self, hint: Hint, guest: u64) {
-        if let Some(window) = self.near(hint, guest) {
-            for line in window.lines() {
-                ring::prefetch_write(line);
-            }
-        }
-    }
-
-    /// The same for what it will read.
+    /// Asks the CPU for what it will read at an address: virtio-net header and the start of a frame, which drivers
+    /// have in two lines. If it is in the region found last.
     #[inline(always)]
     pub(crate) fn prefetch_read(&self, hint: Hint, guest: u64) {
         if let Some(window) = self.near(hint, guest) {
@@ -329,6 +319,17 @@ impl Window<'_> {
             // SAFETY: inside the window, by the line above, which is mapped as long as the memory; `to` is
             // our own, so they do not overlap.
             unsafe { copy(to.as_mut_ptr(), self.at.as_ptr().add(at), to.len()) }
+        }
+    }
+
+    /// Has the window begin with `bytes`, if they fit. Where they are there already, as a header that is the same for
+    /// nearly all packets, nothing is written, so that the other side's cache keeps the line.
+    #[inline(always)]
+    pub(crate) fn begin_with<const N: usize>(&self, bytes: &[u8; N]) {
+        let mut there = [0; N];
+        self.read(0, &mut there);
+        if there != *bytes {
+            self.write(0, bytes);
         }
     }
 

@@ -17,8 +17,11 @@ use crate::{Direction, Part, QueueSetup, Violation};
 const AVAIL: u16 = 1 << VRING_PACKED_DESC_F_AVAIL;
 const USED: u16 = 1 << VRING_PACKED_DESC_F_USED;
 
-/// Buffers given back before they are shown to the driver, at most.
-const PENDING: usize = 64;
+/// Descriptors in a cache line. What was given back is shown line by line: the driver can go on with it, and the CPU
+/// gets the next line from the driver's core while it copies.
+const LINE: u16 = 4;
+/// So far ahead a line of descriptors is asked for, to be written.
+const LINES_AHEAD: u16 = 8;
 
 /// A place in the ring, and the wrap counter's value there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,9 +59,11 @@ pub(crate) struct Packed {
     next: Word,
     /// Where `next` was when the driver was last asked whether it wants to know.
     asked: Word,
-    /// Second words of used descriptors, and where they go.
-    pending: [(usize, u64); PENDING],
-    count: usize,
+    /// Second word of the first used descriptor that the driver has not been shown, and which one that is. The driver
+    /// looks there for news, so those behind it are in their places already.
+    first: (usize, u64),
+    /// How many these are.
+    pending: usize,
     /// Buffers shown since `asked`.
     shown: usize,
 }
@@ -116,8 +121,8 @@ impl Packed {
             driver,
             next,
             asked: next,
-            pending: [(0, 0); PENDING],
-            count: 0,
+            first: (0, 0),
+            pending: 0,
             shown: 0,
         })
     }
@@ -144,20 +149,25 @@ impl Packed {
         }
     }
 
-    /// Shows the driver what is pending. It looks at the first of them for news, so that comes last.
-    #[inline]
+    /// Shows the driver what is pending.
+    #[inline(always)]
     fn flush(&mut self) {
-        let Some((first, others)) = self.pending[..self.count].split_first() else {
-            return;
-        };
-        for (index, word) in others {
-            let cell = self.desc.get(index * 2 + 1);
-            cell.store(*word, Ordering::Relaxed);
+        if self.pending > 0 {
+            let (index, word) = self.first;
+            self.desc.get(index * 2 + 1).store(word, Ordering::Release);
+            self.shown += self.pending;
+            self.pending = 0;
         }
-        let cell = self.desc.get(first.0 * 2 + 1);
-        cell.store(first.1, Ordering::Release);
-        self.shown += self.count;
-        self.count = 0;
+    }
+
+    /// Asks the CPU for the descriptors of buffers further on. Not of those that are sent: there the driver may be
+    /// writing still.
+    #[inline(always)]
+    fn prefetch(&self) {
+        if self.queue == Direction::Receive {
+            let At { index, .. } = self.step(self.at(), LINES_AHEAD.min(self.size));
+            ring::prefetch_write(self.desc.get(usize::from(index) * 2));
+        }
     }
 
     /// Whether the driver wants to hear of what was published since `old` (section 2.8.10).
@@ -257,13 +267,22 @@ impl Ring for Packed {
             flags |= WRITE;
         }
         let word = u64::from(flags) << 48 | u64::from(head.id) << 32 | u64::from(len);
-        if let Some(place) = self.pending.get_mut(self.count) {
-            *place = (at.index.into(), word);
+        let index = at.index.into();
+        if self.pending == 0 {
+            self.first = (index, word);
+        } else {
+            self.desc.get(index * 2 + 1).store(word, Ordering::Relaxed);
         }
-        self.count += 1;
+        self.pending += 1;
         self.next = Word::new(self.step(at, head.slots).packed());
-        if self.count == PENDING {
+    }
+
+    #[inline(always)]
+    fn end_packet(&mut self) {
+        let line = |index: usize| index / usize::from(LINE);
+        if line(self.first.0) != line(self.at().index.into()) {
             self.flush();
+            self.prefetch();
         }
     }
 

@@ -3,7 +3,7 @@
 use crate::header::{LONG, SHORT, feature, has, to_guest};
 use crate::memory::Memory;
 use crate::queue::Common;
-use crate::ring::{AHEAD, Head, INDIRECT, NEXT, Ring, WRITE, outside};
+use crate::ring::{Head, INDIRECT, NEXT, Ring, WRITE, outside};
 use crate::{Frame, MAX_SEGMENTS, Violation};
 
 /// What became of the frames that were given to [`Pair::receive`](crate::Pair::receive). Those that were not
@@ -48,13 +48,9 @@ impl Receiver<'_> {
         frames: impl Iterator<Item = Frame<'f>>,
     ) -> Result<Received, Violation> {
         ring.begin()?;
-        for ahead in 0..AHEAD.min(most(&frames)) {
-            self.prefetch(ring, ahead);
-        }
         let mut done = Received::default();
         let verified = has(self.features, feature::GUEST_CSUM);
         for frame in frames {
-            self.prefetch(ring, AHEAD);
             let Some((head, desc)) = ring.head(ring.at())? else {
                 break;
             };
@@ -68,13 +64,15 @@ impl Receiver<'_> {
             {
                 let header = to_guest(data_valid, 1);
                 if self.header_len == LONG {
-                    window.write(0, &header);
+                    window.begin_with(&header);
                     window.write(LONG, frame.bytes);
                 } else {
-                    window.write(0, &header[..SHORT]);
+                    let [short @ .., _, _] = header;
+                    window.begin_with::<SHORT>(&short);
                     window.write(SHORT, frame.bytes);
                 }
                 ring.give(head, need);
+                ring.end_packet();
                 done.delivered += 1;
                 continue;
             }
@@ -86,13 +84,6 @@ impl Receiver<'_> {
         }
         self.common.publish(ring, self.memory)?;
         Ok(done)
-    }
-
-    #[inline(always)]
-    fn prefetch<R: Ring>(&self, ring: &R, ahead: u16) {
-        if let Some(addr) = ring.ahead(ahead) {
-            self.memory.prefetch_write(self.common.hint, addr);
-        }
     }
 
     /// One frame into several descriptors, and several buffers if they may be merged (section 5.1.6.4).
@@ -116,6 +107,7 @@ impl Receiver<'_> {
             left -= len;
             ring.give(head, u32::try_from(len).unwrap_or(u32::MAX));
         }
+        ring.end_packet();
         Ok(Outcome::Delivered)
     }
 
@@ -174,11 +166,4 @@ impl Receiver<'_> {
         }
         Ok(())
     }
-}
-
-/// How many more there are, at most.
-fn most(frames: &impl Iterator) -> u16 {
-    let (_, most) = frames.size_hint();
-    most.and_then(|most| u16::try_from(most).ok())
-        .unwrap_or(u16::MAX)
 }

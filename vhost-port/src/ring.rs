@@ -114,6 +114,9 @@ pub(crate) trait Ring {
     /// Gives back the buffer at [`at`](Self::at), into which `len` bytes were written, with the next
     /// [`publish`](Self::publish).
     fn give(&mut self, head: Head, len: u32);
+    /// All buffers of a packet have been given back, and may be shown to the driver: it takes a part of them for a
+    /// mistake.
+    fn end_packet(&mut self);
     /// Shows the driver what was given back. Whether it wants to be notified of it.
     fn publish(&mut self) -> bool;
     /// For `VHOST_USER_GET_VRING_BASE`.

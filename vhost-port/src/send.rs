@@ -88,6 +88,7 @@ impl Sender<'_> {
                 window.read(SHORT, to);
             }
             ring.give(head, 0);
+            ring.end_packet();
             return Ok(Next::Copied(sent));
         }
         self.gathered(ring, to)
@@ -110,6 +111,7 @@ impl Sender<'_> {
         };
         self.gather(self.header_len, to)?;
         ring.give(head, 0);
+        ring.end_packet();
         Ok(Next::Copied(sent))
     }
 
@@ -144,6 +146,7 @@ impl Sender<'_> {
         self.common.segments.clear();
         let head = ring.walk(ring.at(), desc, head, &mut self.common.walk(self.memory))?;
         ring.give(head, 0);
+        ring.end_packet();
         Ok(true)
     }
 

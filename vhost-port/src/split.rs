@@ -222,6 +222,10 @@ impl Ring for Split {
         }
     }
 
+    /// It sees nothing before its index moves.
+    #[inline(always)]
+    fn end_packet(&mut self) {}
+
     fn publish(&mut self) -> bool {
         if self.next.get() == self.published.get() {
             return false;

@@ -119,6 +119,10 @@ proptest! {
                 let mut lens = lens.clone();
                 lens[0] += u32::try_from(header).unwrap();
                 let parts = heap.place(&lens, true);
+                // Nothing of it is as it should be by chance.
+                for part in &parts {
+                    guest.write(part.addr, &vec![0xee; part.len as usize]);
+                }
                 tables += 1;
                 let table = indirect.then(|| table(tables));
                 let Some(id) = driver.add(&guest, &parts, table) else { break };
@@ -247,4 +251,39 @@ proptest! {
             prop_assert!(driver.used(&guest).is_none());
         }
     }
+}
+
+/// Within a burst, too: a driver takes a part of a frame's buffers for a mistake.
+#[test]
+fn a_frame_is_shown_whole_or_not_at_all() {
+    const EACH: usize = 3;
+    let features = COMMON | feature::RING_PACKED | feature::MRG_RXBUF;
+    let guest = Guest::new();
+    let mut driver = Driver::new(&guest, 0, 64, features, 0);
+    let mut pair = pair(&guest, features, Some(&driver), None);
+    for number in 0..60 {
+        let part = Part {
+            addr: BUFFERS + 128 * number,
+            len: 100,
+            write: true,
+        };
+        driver.add(&guest, &[part], None).unwrap();
+    }
+    let frames: Vec<_> = (0..20).map(|seed| pattern(seed, 250)).collect();
+    let (mut shown, mut waiting) = (0, 0);
+    let looked_at = frames.iter().enumerate().map(|(before, bytes)| {
+        while driver.used(&guest).is_some() {
+            shown += 1;
+        }
+        assert_eq!(shown % EACH, 0);
+        waiting = waiting.max(EACH * before - shown);
+        frame(bytes)
+    });
+    assert_eq!(pair.receive(looked_at).unwrap().delivered, 20);
+    assert!(shown > 0, "a burst is not held back as a whole");
+    assert!(waiting <= 3, "no longer than for a line of descriptors");
+    while driver.used(&guest).is_some() {
+        shown += 1;
+    }
+    assert_eq!(shown, 20 * EACH);
 }
