@@ -123,6 +123,7 @@ impl<I: Io> Worker<I> {
                 break;
             }
             self.publish_some();
+            self.stages.lap(Stage::Publish);
         }
         self.stages.lap(Stage::Publish);
         received > 0
