@@ -177,7 +177,7 @@ impl Multistack {
     ) -> Result<(Vec<PortStats>, Sample), Error> {
         let mut churn = Churn::start(lab, switch)?;
         lab.sleep(WARM_UP)?;
-        let (mut read, mut rates) = (vec![], [vec![], vec![]]);
+        let (mut read, mut rates, mut offered) = (vec![], [vec![], vec![]], [vec![], vec![]]);
         let mut times = times::histogram()?;
         for at in 0..2 * BOUTS {
             let in_bout = at % 2 == 1;
@@ -191,12 +191,16 @@ impl Multistack {
             })?;
             let rate = self.sample(&before, &after, took)?.value;
             rates[usize::from(in_bout)].push(rate);
+            let received = after.rx_packets - before.rx_packets;
+            offered[usize::from(in_bout)].push(mpps(received, took));
             read.extend([before, after]);
         }
         churn.end()?;
         let [quiet, bouts] = &rates;
+        let [offered_quiet, offered_bouts] = &offered;
         let sample = Sample::new(median_ratio(bouts, quiet))
             .with("mpps", median(bouts))
+            .with("offered", median_ratio(offered_bouts, offered_quiet))
             .with("quiet_mpps", median(quiet));
         Ok((
             read,
