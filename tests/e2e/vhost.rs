@@ -44,6 +44,15 @@ fn send_v6(bed: &Testbed, count: usize) {
     }
 }
 
+/// So many datagrams to a port of the host's that no one has.
+fn send_to_host(bed: &Testbed, count: usize) {
+    let socket = udp(&bed.client, &format!("{HOST_V4}:9"));
+    for _ in 0..count {
+        // That no one has it may be known by the next one.
+        let _ = socket.send(b"host");
+    }
+}
+
 #[test]
 fn testpmd_gets_what_it_has_claimed_and_only_that() {
     let bed = Testbed::start();
@@ -57,6 +66,7 @@ fn testpmd_gets_what_it_has_claimed_and_only_that() {
     ping_guest(&bed, 50, 1472);
     bed.expect_others();
     send_v6(&bed, 50);
+    send_to_host(&bed, 50);
     let to_others: u64 = bed
         .stats()
         .vports
