@@ -20,8 +20,8 @@ const USED: u16 = 1 << VRING_PACKED_DESC_F_USED;
 /// Descriptors in a cache line. What was given back is shown line by line: the driver can go on with it, and the CPU
 /// gets the next line from the driver's core while it copies.
 const LINE: u16 = 4;
-/// So far ahead a line of descriptors is asked for, to be written.
-const LINES_AHEAD: u16 = 8;
+/// How many descriptors ahead a line of them is asked for, to be written.
+const DESCRIPTORS_AHEAD: u16 = 8;
 
 /// A place in the ring, and the wrap counter's value there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -165,7 +165,7 @@ impl Packed {
     #[inline(always)]
     fn prefetch(&self) {
         if self.queue == Direction::Receive {
-            let At { index, .. } = self.step(self.at(), LINES_AHEAD.min(self.size));
+            let At { index, .. } = self.step(self.at(), DESCRIPTORS_AHEAD.min(self.size));
             ring::prefetch_write(self.desc.get(usize::from(index) * 2));
         }
     }
