@@ -18,6 +18,9 @@ use crate::switch::{self, Setup, Switch, TUNING};
 use crate::times;
 use crate::traffic::{self, Target, Traffic};
 
+/// A detail of a run: what the device has brought.
+const OFFERED: &str = "offered_mpps";
+
 /// Which packets make the figure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Counted {
@@ -189,10 +192,9 @@ impl Multistack {
                     lab.sleep(slice)
                 }
             })?;
-            let rate = self.sample(&before, &after, took)?.value;
-            rates[usize::from(in_bout)].push(rate);
-            let received = after.rx_packets - before.rx_packets;
-            offered[usize::from(in_bout)].push(mpps(received, took));
+            let sample = self.sample(&before, &after, took)?;
+            rates[usize::from(in_bout)].push(sample.value);
+            offered[usize::from(in_bout)].extend(sample.details.get(OFFERED));
             read.extend([before, after]);
         }
         churn.end()?;
@@ -200,7 +202,7 @@ impl Multistack {
         let [offered_quiet, offered_bouts] = &offered;
         let sample = Sample::new(median_ratio(bouts, quiet))
             .with("mpps", median(bouts))
-            .with("offered", median_ratio(offered_bouts, offered_quiet))
+            .with("offered_ratio", median_ratio(offered_bouts, offered_quiet))
             .with("quiet_mpps", median(quiet));
         Ok((
             read,
@@ -222,7 +224,7 @@ impl Multistack {
             return Err(format!("nothing arrived: {after:?}").into());
         }
         let rate = |counted| mpps(moved(counted), time);
-        let sample = Sample::new(rate(self.counted)).with("offered_mpps", rate(Counted::Handled));
+        let sample = Sample::new(rate(self.counted)).with(OFFERED, rate(Counted::Handled));
         Ok(match self.counted {
             Counted::Sent => sample.with("received_mpps", rate(Counted::Delivered)),
             Counted::Delivered | Counted::Handled => sample,

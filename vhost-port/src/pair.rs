@@ -156,8 +156,8 @@ impl Pair {
         skipped.map(|_| ())
     }
 
-    /// Ends a burst: gives the buffers of what was copied or skipped back to the guest, and notifies it once,
-    /// if it wants.
+    /// Ends a burst: gives the buffers of what was copied or skipped back to the guest, as far as it does not have them
+    /// yet, and notifies it once, if it wants.
     ///
     /// # Errors
     /// As for [`receive`](Self::receive). With [`Violation::MemoryGone`] the packets of this burst are not

@@ -111,8 +111,8 @@ pub(crate) trait Ring {
         head: Head,
         to: &mut Walk<'_>,
     ) -> Result<Head, Violation>;
-    /// Gives back the buffer at [`at`](Self::at), into which `len` bytes were written, with the next
-    /// [`publish`](Self::publish).
+    /// Gives back the buffer at [`at`](Self::at), into which `len` bytes were written. The driver sees it after one of
+    /// the next [`end_packet`](Self::end_packet)s, or [`publish`](Self::publish).
     fn give(&mut self, head: Head, len: u32);
     /// All buffers of a packet have been given back, and may be shown to the driver: it takes a part of them for a
     /// mistake.
