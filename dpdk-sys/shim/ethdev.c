@@ -12,6 +12,13 @@
 	(RTE_ETH_RX_OFFLOAD_IPV4_CKSUM | RTE_ETH_RX_OFFLOAD_UDP_CKSUM | \
 	 RTE_ETH_RX_OFFLOAD_TCP_CKSUM)
 
+#define TX_CHECKSUMS (RTE_ETH_TX_OFFLOAD_UDP_CKSUM | RTE_ETH_TX_OFFLOAD_TCP_CKSUM)
+
+static bool finishes_checksums(const struct rte_eth_dev_info *dev)
+{
+	return (dev->tx_offload_capa & TX_CHECKSUMS) == TX_CHECKSUMS;
+}
+
 uint32_t ms_eth_next(uint32_t from)
 {
 	return rte_eth_find_next_owned_by(from, RTE_ETH_DEV_NO_OWNER);
@@ -57,6 +64,7 @@ int ms_eth_info(uint16_t port, struct ms_port_info *info)
 	info->tx_descriptors_min = dev.tx_desc_lim.nb_min;
 	info->tx_descriptors_max = dev.tx_desc_lim.nb_max;
 	info->socket = rte_eth_dev_socket_id(port);
+	info->finishes_checksums = finishes_checksums(&dev);
 	return 0;
 }
 
@@ -142,6 +150,8 @@ int ms_eth_configure(uint16_t port, struct ms_port_conf *conf, struct rte_mempoo
 	eth.rxmode.offloads = RX_OFFLOADS & dev.rx_offload_capa;
 	/* Allowed: there is one packet pool, and no mbuf ever has a second user. */
 	eth.txmode.offloads = RTE_ETH_TX_OFFLOAD_MBUF_FAST_FREE & dev.tx_offload_capa;
+	if (finishes_checksums(&dev))
+		eth.txmode.offloads |= TX_CHECKSUMS;
 	eth.rx_adv_conf.rss_conf.rss_hf =
 		(RTE_ETH_RSS_IP | RTE_ETH_RSS_TCP | RTE_ETH_RSS_UDP) & dev.flow_type_rss_offloads;
 	if (conf->rx_queues > 1 && eth.rx_adv_conf.rss_conf.rss_hf != 0)

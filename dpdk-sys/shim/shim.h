@@ -50,6 +50,10 @@ static const uint64_t MS_RX_IP_CKSUM_BAD = 1ULL << 4;
 static const uint64_t MS_RX_L4_CKSUM_BAD = 1ULL << 3;
 static const uint64_t MS_RX_IP_CKSUM_GOOD = 1ULL << 7;
 static const uint64_t MS_RX_L4_CKSUM_GOOD = 1ULL << 8;
+static const uint64_t MS_TX_TCP_CKSUM = 1ULL << 52;
+static const uint64_t MS_TX_UDP_CKSUM = 3ULL << 52;
+static const uint64_t MS_TX_IPV4 = 1ULL << 55;
+static const uint64_t MS_TX_IPV6 = 1ULL << 56;
 static const uint64_t MS_MBUF_EXTERNAL = 1ULL << 61;
 static const uint64_t MS_MBUF_INDIRECT = 1ULL << 62;
 
@@ -108,6 +112,7 @@ struct ms_port_info {
 	uint16_t tx_descriptors_min;
 	uint16_t tx_descriptors_max;
 	int socket;
+	bool finishes_checksums; /* of TCP and UDP, when it sends */
 };
 
 struct ms_port_conf {

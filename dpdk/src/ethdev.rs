@@ -63,6 +63,8 @@ pub struct PortInfo {
     pub tx_descriptors: (u16, u16),
     /// The NUMA socket; -1 if unknown.
     pub socket: i32,
+    /// It finishes the checksums of TCP and UDP that are [left](crate::Mbuf::leave_checksum) to it.
+    pub finishes_checksums: bool,
     /// The link.
     pub link: Link,
 }
@@ -112,6 +114,7 @@ pub fn info(port: u16) -> Result<PortInfo, Error> {
         rx_descriptors: (raw.rx_descriptors_min, raw.rx_descriptors_max),
         tx_descriptors: (raw.tx_descriptors_min, raw.tx_descriptors_max),
         socket: raw.socket,
+        finishes_checksums: raw.finishes_checksums,
         link: link(port)?,
     })
 }

@@ -45,6 +45,19 @@ pub enum Checksum {
     Bad,
 }
 
+/// The checksum of a TCP or UDP packet, for the device that sends it to finish.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LeftChecksum {
+    /// Bytes of Ethernet header, tags included; 127 at most.
+    pub l2_len: u16,
+    /// Bytes of IP header; 511 at most.
+    pub l3_len: u16,
+    /// Of IPv4; else of IPv6.
+    pub is_ipv4: bool,
+    /// TCP; else UDP.
+    pub is_tcp: bool,
+}
+
 impl Mbuf {
     /// # Safety
     /// `raw` is a buffer of the process's packet pool that nobody else uses: one segment, one
@@ -163,6 +176,26 @@ impl Mbuf {
             c::MS_RX_L4_CKSUM_GOOD,
             c::MS_RX_L4_CKSUM_BAD,
         )
+    }
+
+    /// Leaves the checksum of this packet to the device that sends it, which must be one that
+    /// [finishes](crate::ethdev::PortInfo::finishes_checksums) them. Its field must hold the sum of
+    /// the pseudo-header, not inverted (`rte_ipv4_phdr_cksum`, `rte_ipv6_phdr_cksum`).
+    pub fn leave_checksum(&mut self, left: LeftChecksum) {
+        let version = if left.is_ipv4 {
+            c::MS_TX_IPV4
+        } else {
+            c::MS_TX_IPV6
+        };
+        let l4 = if left.is_tcp {
+            c::MS_TX_TCP_CKSUM
+        } else {
+            c::MS_TX_UDP_CKSUM
+        };
+        let h = self.header_mut();
+        h.ol_flags = version | l4;
+        // RTE_MBUF_L2_LEN_OFS and RTE_MBUF_L3_LEN_OFS, with as many bits each.
+        h.tx_offload = u64::from(left.l2_len & 0x7f) | u64::from(left.l3_len & 0x1ff) << 7;
     }
 
     /// Places the packet at `offset` bytes into the room, `len` bytes long, and forgets what the

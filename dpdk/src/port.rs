@@ -76,7 +76,7 @@ enum State {
 impl Port {
     /// Configures the device and starts it. Spreads packets by RSS over IP addresses and TCP and
     /// UDP ports if there is more than one receive queue and the device can. Has the device check
-    /// IPv4, TCP and UDP checksums if it can.
+    /// IPv4, TCP and UDP checksums, and finish those of TCP and UDP that are left to it, if it can.
     ///
     /// Returns the port, its receive queues and its transmit queues, in their order.
     ///

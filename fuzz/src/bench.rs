@@ -76,6 +76,7 @@ impl Bench {
             nic: nic(id),
             host: HOSTS[usize::from(id)],
             max_frame: MAX_FRAME,
+            finishes_checksums: id == 1,
         };
         let doorbells = region.doorbells(0);
         let channels = Channels {

@@ -5,7 +5,7 @@
 
 use arrayvec::ArrayVec;
 use dpdk::ethdev::{RxQueue, TxQueue};
-use dpdk::mbuf::Checksum;
+use dpdk::mbuf::{Checksum, LeftChecksum};
 use dpdk::{Burst, Ledger, Lent, Mbuf, Mempool, Owner, WorkerLedger, ledger::Reclaimed};
 use std::num::NonZeroU16;
 use std::sync::Arc;
@@ -31,6 +31,10 @@ pub trait Buf {
     /// Makes `len` bytes from `offset` on, counted from the buffer's start, the frame. False, and
     /// nothing changed, if they leave the buffer.
     fn set_frame(&mut self, offset: u16, len: u16) -> bool;
+
+    /// Has the NIC that sends the frame finish its checksum, in whose field is the sum of the
+    /// pseudo-header.
+    fn leave_checksum(&mut self, left: LeftChecksum);
 }
 
 /// What a worker works on.
@@ -95,6 +99,10 @@ impl Buf for Mbuf {
     #[inline]
     fn set_frame(&mut self, offset: u16, len: u16) -> bool {
         self.set_data(offset, len)
+    }
+
+    fn leave_checksum(&mut self, left: LeftChecksum) {
+        Mbuf::leave_checksum(self, left);
     }
 }
 

@@ -156,15 +156,17 @@ fn confine(
 
 fn nic_setups(nics: &[Nic], config: &Config) -> Result<Vec<NicSetup>, RunError> {
     let setup = |(host, nic): (u16, &Nic)| {
+        let info = nic.port.info()?;
         Ok(NicSetup {
             nic: classify::Nic {
                 id: nic.id,
-                mac: MacAddr(nic.port.mac()?),
+                mac: MacAddr(info.mac),
                 broadcasts: broadcasts(config, nic.id)?,
                 hosts: hosts(nic),
             },
             host,
-            max_frame: usize::from(nic.port.mtu()?) + FRAME_OVERHEAD,
+            max_frame: usize::from(info.mtu) + FRAME_OVERHEAD,
+            finishes_checksums: info.finishes_checksums,
         })
     };
     (0..).zip(nics).map(setup).collect()

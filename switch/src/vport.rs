@@ -18,7 +18,7 @@ mod guest;
 mod sending;
 
 pub use guest::Guest;
-pub use sending::{Sent, Taken, Turn};
+pub use sending::{Fill, Sent, Taken, Turn};
 
 /// Who is at the other end.
 pub enum Peer {

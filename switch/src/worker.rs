@@ -34,6 +34,7 @@ const GUEST_BURSTS: usize = 2;
 /// Rounds from one vport's turn in [`Worker::sweep`] to the next vport's, if they are busy ones.
 const SWEEP_ROUNDS: u64 = 64;
 
+mod checksum;
 mod fate;
 mod fragment;
 mod guests;

@@ -19,6 +19,14 @@ pub struct NeedsChecksum {
     pub offset: u16,
 }
 
+impl NeedsChecksum {
+    /// Whether the field is wholly behind the Ethernet header and inside a frame of `len` bytes.
+    pub fn is_in(&self, len: usize) -> bool {
+        self.start >= wire::ETHERNET_HEADER_LEN
+            && usize::from(self.start) + usize::from(self.offset) + 2 <= len
+    }
+}
+
 /// Which segmentation a guest wants.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum GsoKind {
@@ -75,19 +83,15 @@ pub enum BadOffload {
 /// Finishes the checksum of a frame in place.
 ///
 /// # Errors
-/// If it would not be wholly behind the Ethernet header and inside the frame, which is untouched then.
+/// If its field is not [in](NeedsChecksum::is_in) the frame, which is untouched then.
 pub fn complete_checksum(frame: &mut [u8], at: NeedsChecksum) -> Result<(), BadOffload> {
     let NeedsChecksum { start, offset } = at;
     let len = frame.len();
-    let wrong = BadOffload::ChecksumPlace { start, offset, len };
-    if start < wire::ETHERNET_HEADER_LEN {
-        return Err(wrong);
+    if !at.is_in(len) {
+        return Err(BadOffload::ChecksumPlace { start, offset, len });
     }
-    let covered = frame.get_mut(usize::from(start)..).ok_or(wrong)?;
+    let covered = &mut frame[start.into()..];
     let offset = usize::from(offset);
-    if offset + 2 > covered.len() {
-        return Err(wrong);
-    }
     let sum = match checksum::internet(covered) {
         // The same number, and UDP's 0 would mean that there is none (RFC 768).
         0 => u16::MAX,

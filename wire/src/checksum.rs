@@ -37,15 +37,24 @@ pub(crate) fn ipv4_fixed_header_ok(header: &[u8; 20]) -> bool {
 /// where this gives 0 (RFC 768: "an all zero transmitted checksum value means that the
 /// transmitter generated no checksum").
 pub fn l4_v4(src: Ipv4Addr, dst: Ipv4Addr, proto: u8, segment: &[u8]) -> u16 {
-    let addresses = sum(&src.octets()) + sum(&dst.octets());
-    finish(addresses + pseudo(proto, segment) + sum(segment))
+    finish(pseudo_v4(src, dst, proto, segment.len()) + sum(segment))
 }
 
 /// [`l4_v4`] under the IPv6 pseudo-header (RFC 8200 section 8.1). There UDP's 0 is not even
 /// allowed.
 pub fn l4_v6(src: Ipv6Addr, dst: Ipv6Addr, proto: u8, segment: &[u8]) -> u16 {
-    let addresses = sum(&src.octets()) + sum(&dst.octets());
-    finish(addresses + pseudo(proto, segment) + sum(segment))
+    finish(pseudo_v6(src, dst, proto, segment.len()) + sum(segment))
+}
+
+/// What the checksum field of a segment of `len` bytes holds for a NIC to finish it: the sum of the IPv4
+/// pseudo-header, which is not inverted (DPDK's `rte_ipv4_phdr_cksum`).
+pub fn begun_v4(src: Ipv4Addr, dst: Ipv4Addr, proto: u8, len: usize) -> u16 {
+    fold(pseudo_v4(src, dst, proto, len)).to_be()
+}
+
+/// [`begun_v4`] of the IPv6 pseudo-header (DPDK's `rte_ipv6_phdr_cksum`).
+pub fn begun_v6(src: Ipv6Addr, dst: Ipv6Addr, proto: u8, len: usize) -> u16 {
+    fold(pseudo_v6(src, dst, proto, len)).to_be()
 }
 
 /// The `CRC32c` of an SCTP packet (RFC 9260 section 6.8 and appendix A), whose own checksum field
@@ -59,10 +68,18 @@ pub fn sctp(packet: &[u8]) -> Option<u32> {
     Some(digest.finalize())
 }
 
-/// The length and protocol words of a pseudo-header. IPv4 has 16 bits of length and IPv6 32; a
-/// one's complement sum does not tell them apart.
-fn pseudo(proto: u8, segment: &[u8]) -> u64 {
-    let length = u32::try_from(segment.len()).unwrap_or(u32::MAX);
+fn pseudo_v4(src: Ipv4Addr, dst: Ipv4Addr, proto: u8, len: usize) -> u64 {
+    sum(&src.octets()) + sum(&dst.octets()) + length_and_protocol(proto, len)
+}
+
+fn pseudo_v6(src: Ipv6Addr, dst: Ipv6Addr, proto: u8, len: usize) -> u64 {
+    sum(&src.octets()) + sum(&dst.octets()) + length_and_protocol(proto, len)
+}
+
+/// These words of a pseudo-header. IPv4 has 16 bits of length and IPv6 32; a one's complement sum does
+/// not tell them apart.
+fn length_and_protocol(proto: u8, len: usize) -> u64 {
+    let length = u32::try_from(len).unwrap_or(u32::MAX);
     sum(&length.to_be_bytes()) + sum(&[0, proto])
 }
 

@@ -46,7 +46,7 @@ pub use icmp::{About, Icmp};
 pub use malformed::Malformed;
 pub use nd::{MAX_OPTIONS as MAX_ND_OPTIONS, NdKind, NeighborDiscovery};
 pub use parsed::{Body, Group, L4, Origin, Other, Parsed, Proto, TupleV4, TupleV6};
-pub use verify::{Checksum, fill_l4, verify_l4};
+pub use verify::{Checksum, Unfinished, fill_l4, verify_l4};
 pub use vlan::{ParseVlanError, Vlan};
 
 use vlan::Tags;

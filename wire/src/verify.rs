@@ -1,8 +1,13 @@
 //! Layer 4 checksums of parsed frames: verifying them, and making them right.
 
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use core::ops::Range;
 
 use crate::{Body, Other, Parsed, checksum, proto};
+
+/// Where the checksum is in a TCP header (RFC 9293 section 3.1), and in a UDP header (RFC 768), in bytes.
+const TCP_FIELD: u16 = 16;
+const UDP_FIELD: u16 = 6;
 
 /// What verifying a layer 4 checksum gives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,11 +64,7 @@ fn fill(frame: &mut [u8], parsed: &Parsed) -> Option<()> {
         bytes.get_mut(8..12)?.copy_from_slice(&sum);
         return Some(());
     }
-    let field = match segment.proto {
-        proto::TCP => 16..18,
-        proto::UDP => 6..8,
-        _ => 2..4,
-    };
+    let field = segment.field();
     bytes.get_mut(field.clone())?.fill(0);
     let sum = match segment.internet(bytes)? {
         // RFC 768: "If the computed checksum is zero, it is transmitted as all ones".
@@ -72,6 +73,63 @@ fn fill(frame: &mut [u8], parsed: &Parsed) -> Option<()> {
     };
     bytes.get_mut(field)?.copy_from_slice(&sum.to_be_bytes());
     Some(())
+}
+
+/// A TCP or UDP packet whose checksum a NIC can finish, and where it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Unfinished {
+    /// Bytes of Ethernet header, tags included.
+    pub l2_len: u16,
+    /// Bytes of IP header.
+    pub l3_len: u16,
+    /// Of IPv4; else of IPv6.
+    pub is_ipv4: bool,
+    /// TCP; else UDP.
+    pub is_tcp: bool,
+    /// The sum of the pseudo-header, not inverted.
+    begun: u16,
+}
+
+impl Unfinished {
+    /// A whole TCP or UDP packet to a unicast address. `parsed` is what [`parse`](crate::parse) said of
+    /// `frame`. `None` if it is another one, or such that NICs might not sum up the same bytes: with IPv6
+    /// extension headers, with some that UDP's own length leaves out (RFC 9868), or with padding.
+    pub fn of(frame: &[u8], parsed: &Parsed) -> Option<Self> {
+        const IPV6_HEADER_LEN: u16 = 40;
+        let (l3, l4) = match parsed.body {
+            Body::V4(at) => (at.l3_offset, at.l4_offset),
+            Body::V6(at) if at.l4_offset - at.l3_offset == IPV6_HEADER_LEN => {
+                (at.l3_offset, at.l4_offset)
+            }
+            _ => return None,
+        };
+        let segment = Segment::of(parsed)?;
+        let bytes = frame.get(segment.start..)?;
+        let is_whole = segment.end == frame.len() && segment.covered(bytes)?.len() == bytes.len();
+        if !is_whole || !matches!(segment.proto, proto::TCP | proto::UDP) {
+            return None;
+        }
+        Some(Self {
+            l2_len: l3,
+            l3_len: l4 - l3,
+            is_ipv4: segment.src.is_ipv4(),
+            is_tcp: segment.proto == proto::TCP,
+            begun: segment.begun(bytes.len())?,
+        })
+    }
+
+    /// Where the checksum is, in bytes from the start of the TCP or UDP header.
+    pub const fn field(&self) -> u16 {
+        if self.is_tcp { TCP_FIELD } else { UDP_FIELD }
+    }
+
+    /// Has the checksum's field hold what DPDK's drivers want there: the sum of the pseudo-header.
+    pub fn begin(&self, frame: &mut [u8]) {
+        let at = usize::from(self.l2_len + self.l3_len + self.field());
+        if let Some(field) = frame.get_mut(at..at + 2) {
+            field.copy_from_slice(&self.begun.to_be_bytes());
+        }
+    }
 }
 
 /// An IP payload with a checksum in it.
@@ -115,6 +173,16 @@ impl Segment {
         })
     }
 
+    /// Where the checksum is, of all but SCTP's.
+    fn field(&self) -> Range<usize> {
+        let at = match self.proto {
+            proto::TCP => TCP_FIELD.into(),
+            proto::UDP => UDP_FIELD.into(),
+            _ => 2,
+        };
+        at..at + 2
+    }
+
     /// The part of the IP payload that the checksum covers: UDP has a length of its own, which may
     /// be less (RFC 9868).
     fn covered<'a>(&self, bytes: &'a [u8]) -> Option<&'a [u8]> {
@@ -125,6 +193,19 @@ impl Segment {
                 bytes.get(..len)
             }
             _ => Some(bytes),
+        }
+    }
+
+    /// The sum of the pseudo-header of a segment of `len` bytes.
+    fn begun(&self, len: usize) -> Option<u16> {
+        match (self.src, self.dst) {
+            (IpAddr::V4(src), IpAddr::V4(dst)) => {
+                Some(checksum::begun_v4(src, dst, self.proto, len))
+            }
+            (IpAddr::V6(src), IpAddr::V6(dst)) => {
+                Some(checksum::begun_v6(src, dst, self.proto, len))
+            }
+            _ => None,
         }
     }
 

@@ -10,7 +10,7 @@ use vhost_port::{
     complete_checksum,
 };
 
-use super::{Sent, Taken, Turn, Vport};
+use super::{Fill, Sent, Taken, Turn, Vport};
 use crate::io::{BURST, Buf, Bufs, Io};
 use crate::plan::DATA_ROOM;
 use crate::verdict::DropReason;
@@ -24,6 +24,8 @@ pub struct Guest<B> {
     nic: u8,
     /// Longest IP packet, in bytes.
     mtu: u16,
+    /// That NIC finishes checksums.
+    nic_finishes: bool,
     staged: ArrayVec<Staged<B>, BURST>,
     /// Of a frame longer than a buffer.
     large: Box<[u8]>,
@@ -41,12 +43,13 @@ pub struct Staged<B> {
 
 impl<B: Buf> Guest<B> {
     /// One that has sent nothing, and is to get nothing.
-    pub fn new(port: Arc<Port>, pair: usize, nic: u8, mtu: u16) -> Self {
+    pub fn new(port: Arc<Port>, pair: usize, nic: u8, mtu: u16, nic_finishes: bool) -> Self {
         Self {
             port,
             pair,
             nic,
             mtu,
+            nic_finishes,
             staged: ArrayVec::new(),
             large: vec![0; MAX_FRAME].into(),
             cut: None,
@@ -237,7 +240,9 @@ impl Vport {
         // Every buffer has that much.
         buf.set_frame(HEADROOM, DATA_ROOM);
         let taken = match self.fill(guest, pair, left, &mut buf) {
-            Ok(Filled::With(len)) => return Ok(Taken::Packet(packet(len, guest.nic), buf)),
+            Ok(Filled::With(len, fill)) => {
+                return Ok(Taken::Packet(packet(len, guest.nic), fill, buf));
+            }
             Ok(Filled::Nothing(len)) => Ok(Taken::Nothing(len)),
             Ok(Filled::End) => {
                 // Of a packed ring it was not known how many there are.
@@ -265,7 +270,7 @@ impl Vport {
         *left -= 1;
         match pair.copy_next(buf.frame_mut())? {
             Next::End => Ok(Filled::End),
-            Next::Copied(copied) if copied.gso.is_none() => Ok(self.copied(buf, &copied)),
+            Next::Copied(copied) if copied.gso.is_none() => Ok(self.copied(guest, buf, &copied)),
             Next::Copied(copied) => {
                 guest.large[..copied.len].copy_from_slice(&buf.frame()[..copied.len]);
                 Ok(self.cut(guest, &copied, buf))
@@ -278,13 +283,16 @@ impl Vport {
     }
 
     #[inline(always)]
-    fn copied<B: Buf>(&mut self, buf: &mut B, copied: &Copied) -> Filled {
-        if let Some(at) = copied.checksum
-            && complete_checksum(&mut buf.frame_mut()[..copied.len], at).is_err()
-        {
-            return self.refuse(copied.len, DropReason::TxOffload);
+    fn copied<B: Buf>(&mut self, guest: &Guest<B>, buf: &mut B, copied: &Copied) -> Filled {
+        match copied.checksum {
+            Some(at) if guest.nic_finishes && at.is_in(copied.len) => {
+                Filled::With(copied.len, Fill::From(at))
+            }
+            Some(at) if complete_checksum(&mut buf.frame_mut()[..copied.len], at).is_err() => {
+                self.refuse(copied.len, DropReason::TxOffload)
+            }
+            _ => Filled::With(copied.len, Fill::Nothing),
         }
-        Filled::With(copied.len)
     }
 
     /// The first segment of what was copied into `large`.
@@ -313,8 +321,8 @@ impl Vport {
 
 /// What a buffer holds now.
 enum Filled {
-    /// A packet of so many bytes.
-    With(usize),
+    /// A packet of so many bytes, and what of its checksum is to be filled in.
+    With(usize, Fill),
     /// Nothing that can be sent, of so many bytes. It has been counted.
     Nothing(usize),
     /// Nothing, and there is no more.
@@ -330,7 +338,7 @@ impl<B: Buf> Guest<B> {
         if cut.left() == 0 || len.is_none() {
             self.cut = None;
         }
-        len.map_or(Filled::Nothing(0), Filled::With)
+        len.map_or(Filled::Nothing(0), |len| Filled::With(len, Fill::Nothing))
     }
 }
 
@@ -354,7 +362,7 @@ fn give_up<I: Io>(
     }
 }
 
-/// A packet at the start of a buffer, with its checksums.
+/// A packet at the start of a buffer.
 fn packet(len: usize, nic: u8) -> Desc {
     Desc {
         index: 0,

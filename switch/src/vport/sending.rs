@@ -2,6 +2,7 @@
 
 use port_api::Desc;
 use ring::Corrupt;
+use vhost_port::NeedsChecksum;
 
 use super::Vport;
 use crate::io::{BURST, Buf, Bufs, Io};
@@ -21,6 +22,19 @@ pub struct Sent<B> {
     pub desc: Desc,
     /// It is where the stack says.
     pub in_bounds: bool,
+    /// What is still to be done about its layer 4 checksum.
+    pub fill: Fill,
+}
+
+/// What of a packet's layer 4 checksum its sender has left to the switch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fill {
+    /// Nothing.
+    Nothing,
+    /// All of it, wherever it is.
+    Whole,
+    /// To sum up what is behind this place, which is in the frame.
+    From(NeedsChecksum),
 }
 
 impl<B: Buf> Sent<B> {
@@ -38,7 +52,7 @@ pub enum Taken<B> {
     /// Nothing that can be sent, of so many bytes. It has been counted.
     Nothing(usize),
     /// This.
-    Packet(Desc, B),
+    Packet(Desc, Fill, B),
 }
 
 /// How much of a vport's `tx` ring its turn is for.
@@ -75,7 +89,12 @@ impl Vport {
                 vport.counters.bad_entries += 1;
                 return Taken::Nothing(0);
             };
-            Taken::Packet(desc, buf)
+            let fill = if desc.checksum {
+                Fill::Whole
+            } else {
+                Fill::Nothing
+            };
+            Taken::Packet(desc, fill, buf)
         });
         // At most a burst.
         #[allow(clippy::cast_possible_truncation)]
@@ -110,7 +129,7 @@ impl Vport {
             if allowance <= 0 || is_limited && !self.meters.tx.allows(now) {
                 break;
             }
-            let (desc, buf) = match next(self, io) {
+            let (desc, fill, buf) = match next(self, io) {
                 Taken::End => break,
                 Taken::Nothing(len) => {
                     left -= 1;
@@ -119,7 +138,7 @@ impl Vport {
                         allowance.saturating_sub_unsigned(u32::try_from(len).unwrap_or(u32::MAX));
                     continue;
                 }
-                Taken::Packet(desc, buf) => (desc, buf),
+                Taken::Packet(desc, fill, buf) => (desc, fill, buf),
             };
             left -= 1;
             packets += 1;
@@ -132,6 +151,7 @@ impl Vport {
                 buf,
                 desc,
                 in_bounds: false,
+                fill,
             });
         }
         self.counters.tx_packets += packets;

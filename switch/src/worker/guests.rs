@@ -19,7 +19,8 @@ impl<I: Io> Worker<I> {
             state.max_frame - usize::from(ETHERNET_HEADER_LEN)
         });
         let mtu = u16::try_from(mtu).unwrap_or(u16::MAX);
-        let guest = Guest::new(port.clone(), *pair, *nic, mtu);
+        let nic_finishes = state.is_some_and(|state| state.finishes_checksums);
+        let guest = Guest::new(port.clone(), *pair, *nic, mtu, nic_finishes);
         self.guests[usize::from(vport.slot)] = Some(Box::new(guest));
         self.guest_slots.push(vport.slot);
     }

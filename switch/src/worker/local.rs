@@ -10,15 +10,6 @@ use crate::io::{Buf, Io};
 use crate::trace::Observer;
 use crate::verdict::{Copies, DropReason, FragmentOf, HostReason, Owner, Verdict};
 
-/// Fills in the layer 4 checksum that a stack has left to the switch. What cannot have one is
-/// left as it is.
-#[cold]
-pub(super) fn fill_checksum(frame: &mut [u8]) {
-    if let Ok(parsed) = parse(frame, Origin::Local) {
-        wire::fill_l4(frame, &parsed);
-    }
-}
-
 impl<I: Io> Worker<I> {
     /// What a vport sends to the port's own MAC is for another vport behind that port.
     pub(super) fn switch_locally(&mut self, sender: usize, nic: usize, buf: I::Buf) {

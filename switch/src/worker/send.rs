@@ -4,7 +4,8 @@
 use wire::LANES;
 
 use super::state::Hand;
-use super::{Judge, Worker, local, shut};
+use super::checksum::settle;
+use super::{Judge, Worker, shut};
 use crate::egress::{self, Permit, Towards};
 use crate::io::{BURST, Buf, Io};
 use crate::key::Connection4;
@@ -169,12 +170,11 @@ impl<I: Io> Worker<I> {
     /// From frames to what is to be looked up, and where.
     #[inline(always)]
     fn begin_sent(&self, nic: usize, hand: &mut Hand<I::Buf>) {
-        let (tables, count) = (&self.tables, hand.sent.len());
+        let (tables, count, state) = (&self.tables, hand.sent.len(), &self.nics[nic]);
         for (group, sent) in hand.groups.iter_mut().zip(hand.sent.chunks_mut(LANES)) {
             for (lane, sent) in (0..LANES).zip(sent) {
-                if sent.desc.checksum && sent.in_bounds {
-                    local::fill_checksum(sent.buf.frame_mut());
-                    sent.desc.checksum = false;
+                if sent.desc.port == state.nic.id {
+                    settle(sent, state);
                 }
                 group.load_sent(lane, sent.buf.frame());
             }
@@ -182,7 +182,7 @@ impl<I: Io> Worker<I> {
         let groups = &mut hand.groups[..count.div_ceil(LANES)];
         self.cpu.run(Judge {
             groups: &mut *groups,
-            mac: self.nics[nic].nic.mac,
+            mac: state.nic.mac,
         });
         for (group, homes) in groups.iter().zip(hand.homes.chunks_mut(LANES)) {
             for (lane, home) in homes.iter_mut().enumerate() {
@@ -263,9 +263,7 @@ impl<I: Io> Worker<I> {
                     .iter()
                     .position(|state| state.nic.id == sent.desc.port);
                 let at = at.ok_or(DropReason::TxPort)?;
-                if sent.desc.checksum {
-                    local::fill_checksum(sent.buf.frame_mut());
-                }
+                settle(sent, &self.nics[at]);
                 let (frame, nic) = (sent.buf.frame(), &self.nics[at].nic);
                 let permit = egress::check(frame, nic, vport.slot, &self.tables, &mut ())?;
                 (at, permit)

@@ -28,6 +28,8 @@ pub(super) struct NicState<B> {
     pub(super) host: u16,
     /// Longest frame that may be sent, in bytes without FCS and VLAN tags.
     pub(super) max_frame: usize,
+    /// It finishes the checksums of TCP and UDP that are left to it.
+    pub(super) finishes_checksums: bool,
     pub(super) counters: NicCounters,
     pub(super) tx: Bufs<B>,
     /// Of each packet in `tx`: the vport that it is from, and its length.
@@ -84,6 +86,8 @@ pub struct NicSetup {
     pub host: u16,
     /// Longest frame that may be sent, in bytes without FCS and VLAN tags.
     pub max_frame: usize,
+    /// It finishes the checksums of TCP and UDP that are left to it.
+    pub finishes_checksums: bool,
 }
 
 /// All that one worker has.
@@ -139,6 +143,7 @@ impl<I: Io> Worker<I> {
             nic: setup.nic.clone(),
             host: setup.host,
             max_frame: setup.max_frame,
+            finishes_checksums: setup.finishes_checksums,
             counters: NicCounters::default(),
             tx: Bufs::new(),
             tx_from: ArrayVec::new(),

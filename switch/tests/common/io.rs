@@ -6,7 +6,7 @@ use std::num::NonZeroU16;
 use std::rc::Rc;
 
 use dpdk::ledger::Reclaimed;
-use dpdk::mbuf::Checksum;
+use dpdk::mbuf::{Checksum, LeftChecksum};
 use dpdk::{Lent, Owner};
 use port_api::Desc;
 use switch::io::{Buf, Bufs, Io};
@@ -23,6 +23,20 @@ pub struct MockBuf {
     offset: usize,
     len: usize,
     checksum: Checksum,
+    left: Option<LeftChecksum>,
+}
+
+impl MockBuf {
+    /// As a NIC does: with the sum from layer 4 to the end.
+    fn finish(&mut self, left: LeftChecksum) {
+        let l4 = &mut self.frame_mut()[usize::from(left.l2_len + left.l3_len)..];
+        let field = if left.is_tcp { 16 } else { 6 };
+        let sum = match wire::checksum::internet(l4) {
+            0 if !left.is_tcp => u16::MAX,
+            sum => sum,
+        };
+        l4[field..field + 2].copy_from_slice(&sum.to_be_bytes());
+    }
 }
 
 impl Buf for MockBuf {
@@ -44,7 +58,12 @@ impl Buf for MockBuf {
             return false;
         }
         (self.offset, self.len) = (offset, len);
+        self.left = None;
         true
+    }
+
+    fn leave_checksum(&mut self, left: LeftChecksum) {
+        self.left = Some(left);
     }
 }
 
@@ -62,6 +81,8 @@ pub struct World {
     pub arriving: [VecDeque<Vec<u8>>; NICS],
     /// By NIC port: frames that went out.
     pub sent: [Vec<Vec<u8>>; NICS],
+    /// Packets whose checksum was left to a NIC.
+    pub finished: usize,
     /// How many packets the NICs take before their queues are full.
     pub tx_room: usize,
     /// What the NICs say of the checksum of all that comes in.
@@ -77,6 +98,7 @@ impl World {
             free: (0..BUFFERS).rev().collect(),
             arriving: Default::default(),
             sent: Default::default(),
+            finished: 0,
             tx_room: usize::MAX / 2,
             hardware: Checksum::Unknown,
             now_ms: 0,
@@ -159,7 +181,11 @@ impl Io for MockIo {
 
     fn tx_burst(&mut self, nic: usize, burst: &mut Bufs<MockBuf>) -> usize {
         let count = burst.len().min(self.0.borrow().tx_room);
-        for buf in burst.drain(..count) {
+        for mut buf in burst.drain(..count) {
+            if let Some(left) = buf.left {
+                buf.finish(left);
+                self.0.borrow_mut().finished += 1;
+            }
             self.0.borrow_mut().sent[nic].push(buf.frame().to_vec());
             self.put(buf);
         }
@@ -179,6 +205,7 @@ impl Io for MockIo {
             offset: HEADROOM,
             len: 0,
             checksum: Checksum::Unknown,
+            left: None,
         })
     }
 
@@ -217,6 +244,7 @@ impl Io for MockIo {
                 offset: HEADROOM,
                 len: 0,
                 checksum: Checksum::Unknown,
+                left: None,
             }),
             other => {
                 *place = other;

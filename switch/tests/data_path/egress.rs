@@ -186,6 +186,46 @@ fn the_switch_fills_in_checksums_when_asked_to() {
         bench.send_with(3, 0, false, &frame);
         assert_eq!(bench.wire(), [frame], "not asked to");
     }
+    assert_eq!(bench.world.borrow().finished, 0, "this NIC does not");
+    bench.assert_conserved();
+}
+
+#[test]
+fn a_nic_that_can_finishes_the_checksums_of_tcp_and_udp() {
+    let mut bench = Bench::with_stacks([3, 4]);
+    bench.claim("all 192.0.2.1", 3);
+    bench.claim("all 2001:db8::1", 3);
+    bench.claim("udp 192.0.2.1:7%100", 3);
+    bench.claim("udp 192.0.2.2:8", 4);
+    let out = Eth { src: MAC1, ..OUT };
+    for (good, at, by_nic) in [
+        (udp(out, "192.0.2.1:7", CLIENT), 40, true),
+        (tcp(out, "192.0.2.1:7", CLIENT), 50, true),
+        (udp(out, "[2001:db8::1]:7", CLIENT6), 60, true),
+        (tagged(udp(out, "192.0.2.1:7", CLIENT), "100"), 44, true),
+        (sctp(out, "192.0.2.1:7", CLIENT), 42, false),
+        (echo_request(out, "192.0.2.1", "192.0.2.9"), 36, false),
+    ] {
+        let mut frame = good.clone();
+        frame[at] ^= 0x77;
+        for (asked, sent) in [(true, good), (false, frame.clone())] {
+            bench.world.borrow_mut().finished = 0;
+            bench.send_with(3, 1, asked, &frame);
+            let mut world = bench.world.borrow_mut();
+            assert_eq!(std::mem::take(&mut world.sent[1]), [sent]);
+            assert_eq!(world.finished, usize::from(asked && by_nic));
+        }
+    }
+    // What stays on this machine no NIC sees; neither is one asked about what is refused.
+    let local = Eth { dst: MAC1, ..out };
+    let mut frame = udp(local, "192.0.2.1:7", "192.0.2.2:8");
+    let good = frame.clone();
+    frame[40] ^= 0x77;
+    bench.send_with(3, 1, true, &frame);
+    assert_eq!(bench.drain(4), [good]);
+    bench.send_with(4, 1, true, &udp(out, "192.0.2.1:7", CLIENT));
+    assert_eq!(bench.tx_dropped(4, DropReason::TxForeign), 1);
+    assert_eq!(bench.world.borrow().finished, 0);
     bench.assert_conserved();
 }
 

@@ -9,7 +9,7 @@ use vhost_port::{Port, feature};
 use wire::emit::Eth;
 
 use crate::common::frames::*;
-use crate::common::{BUFFERS, Bench, HOST};
+use crate::common::{BUFFERS, Bench, HOST, MAC1};
 use crate::mock::{self, Driver, Part};
 
 const VM: u16 = 5;
@@ -43,18 +43,22 @@ struct Vm {
 
 impl Vm {
     fn attach(bench: &mut Bench) -> Self {
-        let mut vm = Self::absent(bench);
+        Self::attach_behind(bench, 0)
+    }
+
+    fn attach_behind(bench: &mut Bench, nic: u8) -> Self {
+        let mut vm = Self::absent(bench, nic);
         vm.connect();
         vm
     }
 
     /// A port in service to which no one is connected.
-    fn absent(bench: &mut Bench) -> Self {
+    fn absent(bench: &mut Bench, nic: u8) -> Self {
         let port = Arc::new(Port::new(1).unwrap());
         let peer = Peer::Guest {
             port: port.clone(),
             pair: 0,
-            nic: 0,
+            nic,
         };
         bench.open(VM, 1, peer);
         let memory = mock::Guest::new();
@@ -199,18 +203,9 @@ fn what_is_left_to_the_switch_is_done_or_refused() {
     let mut vm = Vm::attach(&mut bench);
     bench.claim("udp 192.0.2.1:7", VM);
     bench.claim("tcp 192.0.2.1:80", VM);
-    // The field holds the pseudo-header's sum, and the rest is to be added: as good as from scratch.
+    // As good as from scratch.
     let whole = from_vm();
-    let mut unfinished = whole.clone();
-    let pseudo = wire::checksum::internet(
-        &[
-            &whole[26..34],
-            &[0, 17],
-            &u16::try_from(whole.len() - 34).unwrap().to_be_bytes(),
-        ]
-        .concat(),
-    );
-    unfinished[40..42].copy_from_slice(&(!pseudo).to_be_bytes());
+    let unfinished = unfinished(&whole);
     vm.send_with(1, 0, [0, 0, 34, 6], &unfinished);
     bench.worker.step();
     assert_eq!(bench.wire(), [whole]);
@@ -251,6 +246,46 @@ fn what_is_left_to_the_switch_is_done_or_refused() {
     bench.assert_conserved();
 }
 
+/// With the pseudo-header's sum in the field of UDP over IPv4, to which the rest is to be added.
+fn unfinished(whole: &[u8]) -> Vec<u8> {
+    let len = u16::try_from(whole.len() - 34).unwrap().to_be_bytes();
+    let pseudo = wire::checksum::internet(&[&whole[26..34], &[0, 17], &len].concat());
+    let mut unfinished = whole.to_vec();
+    unfinished[40..42].copy_from_slice(&(!pseudo).to_be_bytes());
+    unfinished
+}
+
+#[test]
+fn a_nic_that_can_finishes_a_packets_own_checksum() {
+    let mut bench = Bench::new();
+    let mut vm = Vm::attach_behind(&mut bench, 1);
+    bench.claim("udp 192.0.2.1:7", VM);
+    let mut whole = from_vm();
+    whole[6..12].copy_from_slice(&MAC1.0);
+    let unfinished = unfinished(&whole);
+    let mut sent = |bench: &mut Bench, fields, frame: &[u8]| {
+        vm.send_with(1, 0, fields, frame);
+        bench.worker.step();
+        std::mem::take(&mut bench.world.borrow_mut().sent[1])
+    };
+    assert_eq!(sent(&mut bench, [0, 0, 34, 6], &unfinished), [whole]);
+    assert_eq!(bench.world.borrow().finished, 1);
+    // What a tunnel's packet has inside is the worker's to finish, as here two bytes of the payload.
+    let mut inside = unfinished.clone();
+    let payload = &mut inside[42..];
+    payload[2..4].fill(0);
+    let sum = wire::checksum::internet(payload);
+    payload[2..4].copy_from_slice(&sum.to_be_bytes());
+    let mut asked = inside.clone();
+    asked[44..46].fill(0);
+    assert_eq!(sent(&mut bench, [0, 0, 42, 2], &asked), [inside]);
+    assert_eq!(bench.world.borrow().finished, 1);
+    // Nowhere in the frame.
+    assert!(sent(&mut bench, [0, 0, 34, 60_000], &unfinished).is_empty());
+    assert_eq!(bench.tx_dropped(VM, DropReason::TxOffload), 1);
+    bench.assert_conserved();
+}
+
 #[test]
 fn a_checksum_that_is_known_to_be_right_is_passed_on() {
     let mut bench = Bench::new();
@@ -283,7 +318,7 @@ fn without_buffers_a_burst_waits_and_the_rest_is_dropped() {
 #[test]
 fn it_may_come_late_go_and_come_back() {
     let mut bench = Bench::with_stacks([3]);
-    let mut vm = Vm::absent(&mut bench);
+    let mut vm = Vm::absent(&mut bench, 0);
     bench.claim("udp 192.0.2.1:7", VM);
     bench.claim("udp 192.0.2.1:8", 3);
     bench.receive(&vec![to_vm(); 5]);

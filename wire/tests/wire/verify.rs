@@ -7,7 +7,9 @@ use crate::{
     support::{A4, A6, B4, B6, extension, sctp, tagged, tcp, udp, v4, v6},
 };
 use wire::emit::{Icmp, Sctp, Tcp, Udp};
-use wire::{Body, Checksum, Origin, Other, checksum, fill_l4, parse, verify_l4};
+use wire::{
+    Body, Checksum, Origin, Other, Unfinished, checksum, fill_l4, parse, verify_l4,
+};
 
 fn verify(frame: &[u8]) -> Option<Checksum> {
     verify_l4(frame, &parse(frame, Origin::Wire).unwrap())
@@ -81,6 +83,62 @@ fn filled_is_good() {
             assert_eq!(damaged, frame);
         }
     }
+}
+
+fn unfinished(frame: &[u8]) -> Option<Unfinished> {
+    Unfinished::of(frame, &parse(frame, Origin::Wire).unwrap())
+}
+
+/// What NICs do: they sum up from layer 4 to the end, with the field as it is.
+fn finish_as_a_nic(frame: &mut [u8], of: Unfinished) {
+    let l4 = usize::from(of.l2_len + of.l3_len);
+    let sum = match checksum::internet(&frame[l4..]) {
+        0 if !of.is_tcp => u16::MAX,
+        sum => sum,
+    };
+    let at = l4 + usize::from(of.field());
+    frame[at..at + 2].copy_from_slice(&sum.to_be_bytes());
+}
+
+#[test]
+fn begun_here_and_finished_by_a_nic_is_good() {
+    for len in [0, 1, 2, 33, 1400] {
+        let payload: Vec<u8> = (0..len).map(|i: u32| i.to_le_bytes()[0]).collect();
+        for (frame, sum_at) in good(&payload) {
+            let mut sent = frame.clone();
+            sent[sum_at] ^= 0x5a;
+            let parsed = parse(&sent, Origin::Wire).unwrap();
+            let is_one = match parsed.body {
+                Body::V4(l4) => l4.tuple.proto != 132,
+                Body::V6(l4) => l4.tuple.proto != 132,
+                Body::Other(_) => false,
+            };
+            let Some(of) = unfinished(&sent).filter(|_| is_one) else {
+                assert!(!is_one && unfinished(&sent).is_none(), "{frame:02x?}");
+                continue;
+            };
+            assert_eq!(usize::from(of.l2_len + of.l3_len + of.field()), sum_at);
+            of.begin(&mut sent);
+            finish_as_a_nic(&mut sent, of);
+            assert_eq!(sent, frame);
+        }
+    }
+}
+
+#[test]
+fn what_nics_may_sum_up_differently_is_not_left_to_them() {
+    let whole = v4(A4, B4, 17, &udp(1, 2, b"abcdefgh"));
+    let of = unfinished(&tagged(&whole, 0x8100, 5)).unwrap();
+    assert_eq!((of.l2_len, of.l3_len, of.is_ipv4), (18, 20, true));
+    assert!(unfinished(&[whole.clone(), vec![0; 3]].concat()).is_none());
+    let mut covers_less = whole;
+    covers_less[34 + 5] = 12;
+    assert!(unfinished(&covers_less).is_none());
+    let payload = [extension(17, [0; 7]), udp(1, 2, b"abc")].concat();
+    assert!(unfinished(&v6(A6, B6, 60, &payload)).is_none());
+    assert!(unfinished(&v6(A6, B6, 17, &udp(1, 2, b"abc"))).is_some());
+    let group = [224, 0, 0, 251].into();
+    assert!(unfinished(&v4(A4, group, 17, &udp(1, 2, b"x"))).is_none());
 }
 
 #[test]
