@@ -12,6 +12,8 @@
 	(RTE_ETH_RX_OFFLOAD_IPV4_CKSUM | RTE_ETH_RX_OFFLOAD_UDP_CKSUM | \
 	 RTE_ETH_RX_OFFLOAD_TCP_CKSUM)
 
+#define SPREAD (RTE_ETH_RSS_IP | RTE_ETH_RSS_TCP | RTE_ETH_RSS_UDP)
+
 #define TX_CHECKSUMS (RTE_ETH_TX_OFFLOAD_UDP_CKSUM | RTE_ETH_TX_OFFLOAD_TCP_CKSUM)
 
 static bool finishes_checksums(const struct rte_eth_dev_info *dev)
@@ -64,6 +66,8 @@ int ms_eth_info(uint16_t port, struct ms_port_info *info)
 	info->tx_descriptors_min = dev.tx_desc_lim.nb_min;
 	info->tx_descriptors_max = dev.tx_desc_lim.nb_max;
 	info->socket = rte_eth_dev_socket_id(port);
+	info->spreads_flows = (SPREAD & dev.flow_type_rss_offloads) != 0;
+	info->verifies_checksums = (RX_OFFLOADS & dev.rx_offload_capa) == RX_OFFLOADS;
 	info->finishes_checksums = finishes_checksums(&dev);
 	return 0;
 }
@@ -152,8 +156,7 @@ int ms_eth_configure(uint16_t port, struct ms_port_conf *conf, struct rte_mempoo
 	eth.txmode.offloads = RTE_ETH_TX_OFFLOAD_MBUF_FAST_FREE & dev.tx_offload_capa;
 	if (finishes_checksums(&dev))
 		eth.txmode.offloads |= TX_CHECKSUMS;
-	eth.rx_adv_conf.rss_conf.rss_hf =
-		(RTE_ETH_RSS_IP | RTE_ETH_RSS_TCP | RTE_ETH_RSS_UDP) & dev.flow_type_rss_offloads;
+	eth.rx_adv_conf.rss_conf.rss_hf = SPREAD & dev.flow_type_rss_offloads;
 	if (conf->rx_queues > 1 && eth.rx_adv_conf.rss_conf.rss_hf != 0)
 		eth.rxmode.mq_mode = RTE_ETH_MQ_RX_RSS;
 	else

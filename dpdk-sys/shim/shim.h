@@ -112,7 +112,10 @@ struct ms_port_info {
 	uint16_t tx_descriptors_min;
 	uint16_t tx_descriptors_max;
 	int socket;
-	bool finishes_checksums; /* of TCP and UDP, when it sends */
+	/* what of our wishes it does, see ms_eth_configure */
+	bool spreads_flows; /* over receive queues */
+	bool verifies_checksums;
+	bool finishes_checksums;
 };
 
 struct ms_port_conf {

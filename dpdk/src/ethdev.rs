@@ -63,10 +63,21 @@ pub struct PortInfo {
     pub tx_descriptors: (u16, u16),
     /// The NUMA socket; -1 if unknown.
     pub socket: i32,
-    /// It finishes the checksums of TCP and UDP that are [left](crate::Mbuf::leave_checksum) to it.
-    pub finishes_checksums: bool,
+    /// What it does for us.
+    pub offloads: Offloads,
     /// The link.
     pub link: Link,
+}
+
+/// What a device does for us; what it does not is left to software.
+#[derive(Default, Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Offloads {
+    /// Spreads flows over receive queues (RSS).
+    pub rss: bool,
+    /// Says of the IPv4, TCP and UDP checksums of what it receives whether they are right.
+    pub rx_checksum: bool,
+    /// Finishes the checksums of TCP and UDP that are [left](crate::Mbuf::leave_checksum) to it.
+    pub tx_checksum: bool,
 }
 
 /// A port's link.
@@ -114,7 +125,11 @@ pub fn info(port: u16) -> Result<PortInfo, Error> {
         rx_descriptors: (raw.rx_descriptors_min, raw.rx_descriptors_max),
         tx_descriptors: (raw.tx_descriptors_min, raw.tx_descriptors_max),
         socket: raw.socket,
-        finishes_checksums: raw.finishes_checksums,
+        offloads: Offloads {
+            rss: raw.spreads_flows,
+            rx_checksum: raw.verifies_checksums,
+            tx_checksum: raw.finishes_checksums,
+        },
         link: link(port)?,
     })
 }

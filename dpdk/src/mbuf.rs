@@ -179,7 +179,7 @@ impl Mbuf {
     }
 
     /// Leaves the checksum of this packet to the device that sends it, which must be one that
-    /// [finishes](crate::ethdev::PortInfo::finishes_checksums) them. Its field must hold the sum of
+    /// [finishes](crate::ethdev::Offloads::tx_checksum) them. Its field must hold the sum of
     /// the pseudo-header, not inverted (`rte_ipv4_phdr_cksum`, `rte_ipv6_phdr_cksum`).
     pub fn leave_checksum(&mut self, left: LeftChecksum) {
         let version = if left.is_ipv4 {

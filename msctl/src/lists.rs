@@ -15,6 +15,7 @@ pub fn ports(rows: &[PortRow]) -> String {
         left("LINK"),
         right("MBIT/S"),
         right("RX-QUEUES"),
+        left("OFFLOADS"),
         left("NETDEV"),
         left("ADDRESSES"),
     ]);
@@ -31,6 +32,7 @@ pub fn ports(rows: &[PortRow]) -> String {
                 known => known.to_string(),
             },
             row.rx_queues.to_string(),
+            or_dash(row.offloads.join(",")),
             or_dash(row.host_netdev.clone()),
             or_dash(row.addresses.join(",")),
         ]);
@@ -176,6 +178,7 @@ mod tests {
             link_up: false,
             speed_mbps: 0,
             rx_queues: 1,
+            offloads: Vec::new(),
             host_netdev: String::new(),
             addresses: Vec::new(),
         };
@@ -192,6 +195,7 @@ mod tests {
                 "down",
                 "-",
                 "1",
+                "-",
                 "-",
                 "-"
             ]

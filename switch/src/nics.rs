@@ -69,14 +69,21 @@ impl Nic {
     /// As `msctl ports` lists it.
     pub fn row(&self) -> PortRow {
         let info = self.port.info().ok();
-        let (driver, mac, mtu, link) = info.map_or_else(Default::default, |info| {
+        let (driver, mac, mtu, link, offloads) = info.map_or_else(Default::default, |info| {
             (
                 info.driver,
                 MacAddr(info.mac).to_string(),
                 info.mtu,
                 info.link,
+                info.offloads,
             )
         });
+        let offloads = [
+            ("rss", offloads.rss && self.rx_queues > 1),
+            ("rx-checksum", offloads.rx_checksum),
+            ("tx-checksum", offloads.tx_checksum),
+        ];
+        let used = offloads.iter().filter(|(_, is_used)| *is_used);
         PortRow {
             id: self.id,
             name: self.port.name().to_owned(),
@@ -86,6 +93,7 @@ impl Nic {
             link_up: link.up,
             speed_mbps: link.speed_mbps,
             rx_queues: self.rx_queues,
+            offloads: used.map(|(name, _)| (*name).to_owned()).collect(),
             host_netdev: self.host.netdev().to_owned(),
             addresses: self
                 .host

@@ -166,7 +166,7 @@ fn nic_setups(nics: &[Nic], config: &Config) -> Result<Vec<NicSetup>, RunError> 
             },
             host,
             max_frame: usize::from(info.mtu) + FRAME_OVERHEAD,
-            finishes_checksums: info.finishes_checksums,
+            finishes_checksums: info.offloads.tx_checksum,
         })
     };
     (0..).zip(nics).map(setup).collect()

@@ -35,6 +35,7 @@ mod misbehaviour;
 mod net_tools;
 mod netns;
 mod observer;
+mod offloads;
 mod path_mtu;
 mod process;
 mod random;

@@ -58,6 +58,8 @@ pub struct Testbed {
     pub socket: PathBuf,
     /// Workers of the primary: 1, or 2 on one CPU, to which the kernel deals out the wire's flows.
     pub workers: u8,
+    /// The port's device, if there is one worker.
+    pub device: &'static str,
     _turns: (File, MutexGuard<'static, ()>),
 }
 
@@ -93,6 +95,7 @@ impl Testbed {
             name,
             dir,
             workers: 1,
+            device: "net_af_xdp0,iface=msx0",
             _turns: (file, turn),
         };
         bed.lay_wire();
@@ -125,7 +128,7 @@ impl Testbed {
     pub fn eal_args(&self) -> Vec<String> {
         let prefix = format!("--file-prefix={}", self.name);
         let (lcores, device) = match self.workers {
-            1 => ("0-1", "net_af_xdp0,iface=msx0"),
+            1 => ("0-1", self.device),
             _ => ("0@0,(1-2)@1", "net_af_packet0,iface=msx0,qpairs=2"),
         };
         let args = ["--lcores", lcores, &prefix, "--no-pci", "--vdev", device];

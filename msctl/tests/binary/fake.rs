@@ -177,6 +177,7 @@ fn port() -> PortRow {
         link_up: true,
         speed_mbps: 10_000,
         rx_queues: 1,
+        offloads: vec!["rx-checksum".to_owned(), "tx-checksum".to_owned()],
         host_netdev: "msh0".to_owned(),
         addresses: vec!["10.77.0.1/24".to_owned(), "fd77::1/64".to_owned()],
     }

@@ -45,8 +45,8 @@ fn ports_as_a_table() {
     let switch = FakeSwitch::start();
     let output = ask(&switch, &["ports"]);
     let expected = "\
-ID  NAME         DRIVER      MAC                 MTU  LINK  MBIT/S  RX-QUEUES  NETDEV  ADDRESSES
- 0  net_af_xdp0  net_af_xdp  02:00:00:00:00:01  1500  up     10000          1  msh0    10.77.0.1/24,fd77::1/64
+ID  NAME         DRIVER      MAC                 MTU  LINK  MBIT/S  RX-QUEUES  OFFLOADS                 NETDEV  ADDRESSES
+ 0  net_af_xdp0  net_af_xdp  02:00:00:00:00:01  1500  up     10000          1  rx-checksum,tx-checksum  msh0    10.77.0.1/24,fd77::1/64
 ";
     assert_eq!(stdout(&output), expected);
 }

@@ -26,6 +26,10 @@ pub struct PortRow {
     pub speed_mbps: u32,
     /// RX queues, one per worker that polls the port.
     pub rx_queues: u16,
+    /// What the device does for the switch: `rss` (spreads flows over the RX queues), `rx-checksum` (says
+    /// whether the checksums of what it receives are right), `tx-checksum` (finishes those of TCP and UDP).
+    #[serde(default)]
+    pub offloads: Vec<String>,
     /// The host's netdev of the exception path.
     pub host_netdev: String,
     /// Addresses on that netdev, in CIDR notation.
