@@ -32,7 +32,10 @@ fn checksums_are_left_to_a_device_that_finishes_them() {
     let (own4, own6) = (format!("{HOST_V4}:5000"), format!("[{HOST_V6}]:5000"));
     let (to4, to6) = (format!("{CLIENT_V4}:7"), format!("[{CLIENT_V6}]:7"));
     for (right, field) in [
-        (udp(eth, &own4, &to4, b"an odd number of bytes!"), L4_OF_V4 + 6),
+        (
+            udp(eth, &own4, &to4, b"an odd number of bytes!"),
+            L4_OF_V4 + 6,
+        ),
         (tcp(eth, &own4, &to4), L4_OF_V4 + 16),
         (udp(eth, &own6, &to6, b"over IPv6"), L4_OF_V6 + 6),
     ] {

@@ -3,8 +3,8 @@
 
 use wire::LANES;
 
-use super::state::Hand;
 use super::checksum::settle;
+use super::state::Hand;
 use super::{Judge, Worker, shut};
 use crate::egress::{self, Permit, Towards};
 use crate::io::{BURST, Buf, Io};

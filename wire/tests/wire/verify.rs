@@ -7,9 +7,7 @@ use crate::{
     support::{A4, A6, B4, B6, extension, sctp, tagged, tcp, udp, v4, v6},
 };
 use wire::emit::{Icmp, Sctp, Tcp, Udp};
-use wire::{
-    Body, Checksum, Origin, Other, Unfinished, checksum, fill_l4, parse, verify_l4,
-};
+use wire::{Body, Checksum, Origin, Other, Unfinished, checksum, fill_l4, parse, verify_l4};
 
 fn verify(frame: &[u8]) -> Option<Checksum> {
     verify_l4(frame, &parse(frame, Origin::Wire).unwrap())
