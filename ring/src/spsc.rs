@@ -193,6 +193,19 @@ impl<T: Entry> Producer<T> {
         true
     }
 
+    /// Asks the CPU for what the next entry is written to.
+    #[inline(always)]
+    pub fn prefetch(&self) {
+        prefetch_write(self.raw.slot(self.staged));
+    }
+
+    /// Asks the CPU for what [`publish`](Self::publish) writes: for when that is soon, as the consumer looks
+    /// at it again and again.
+    #[inline]
+    pub fn prefetch_cursor(&self) {
+        prefetch_write(&raw const self.raw.header().producer);
+    }
+
     /// As [`stage`](Self::stage), for who has seen that there is [`room`](Self::room). Without it, this
     /// would overwrite what the consumer has not read.
     #[inline(always)]

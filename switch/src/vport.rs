@@ -353,9 +353,26 @@ impl Vport {
         let is_due = self.lent >= DRAIN_AFTER;
         if is_due {
             self.lent = 0;
-            self.free.prefetch();
         }
         is_due
+    }
+
+    /// Asks for what [`drain_free`](Self::drain_free) reads first.
+    #[inline]
+    pub fn expect_free(&self) {
+        self.free.prefetch();
+    }
+
+    /// Asks for what [`stage`](Self::stage) writes next.
+    #[inline(always)]
+    pub fn expect_packet(&self) {
+        self.rx.prefetch();
+    }
+
+    /// Asks for what [`show`](Self::show) writes.
+    #[inline]
+    pub fn expect_show(&self) {
+        self.rx.prefetch_cursor();
     }
 
     fn begin_turn(&mut self) {

@@ -10,6 +10,8 @@
 //! Nothing on the way of a packet allocates, locks, logs, divides by a variable or makes a system
 //! call; the one exception is waking the exception path's thread when it sleeps, once per burst.
 
+use std::mem;
+
 use crossbeam_channel::{Sender, TryRecvError};
 use dpdk::cpu::Kernel;
 use dpdk::mbuf::Checksum;
@@ -33,6 +35,8 @@ const BURSTS: usize = 16;
 const GUEST_BURSTS: usize = 2;
 /// Rounds from one vport's turn in [`Worker::sweep`] to the next vport's, if they are busy ones.
 const SWEEP_ROUNDS: u64 = 64;
+/// Stacks that wait to be shown packets from which on a burst has few for each.
+const MANY: usize = 8;
 
 mod checksum;
 mod fate;
@@ -218,6 +222,9 @@ impl<I: Io> Worker<I> {
     /// To each packet's owner.
     #[inline(never)]
     fn deal_out(&mut self, nic: usize, hand: &mut Hand<I::Buf>) {
+        if self.touched.len() >= MANY {
+            self.expect_packets(hand);
+        }
         let port = self.nics[nic].nic.id;
         let mut others = 0;
         let received = hand.burst.len();
@@ -240,6 +247,19 @@ impl<I: Io> Worker<I> {
             others += 1;
         }
         self.nics[nic].counters.to_vports += (received - others) as u64;
+    }
+
+    /// Asks for what a burst for many stacks is written to: what comes next for a stack lies in a line of its
+    /// ring that its core may have read since.
+    #[inline(always)]
+    fn expect_packets(&self, hand: &Hand<I::Buf>) {
+        for quick in &hand.quick[..hand.burst.len()] {
+            if let Quick::Claimed { slot, .. } = *quick
+                && let Some(vport) = &self.vports[usize::from(slot)]
+            {
+                vport.expect_packet();
+            }
+        }
     }
 
     #[inline(never)]
@@ -267,7 +287,13 @@ impl<I: Io> Worker<I> {
     /// cache when they are used again.
     fn publish_some(&mut self) {
         self.collect();
-        for _ in 0..self.touched.len().div_ceil(BURSTS) {
+        let count = self.touched.len().div_ceil(BURSTS);
+        for slot in self.touched.iter().take(count) {
+            if let Some(vport) = &self.vports[usize::from(*slot)] {
+                vport.expect_show();
+            }
+        }
+        for _ in 0..count {
             self.show_next();
         }
     }
@@ -278,8 +304,7 @@ impl<I: Io> Worker<I> {
         self.collect();
     }
 
-    /// Shows the stack that has waited longest what has come for it. What is read to take back its
-    /// buffers comes while others are shown theirs.
+    /// Shows the stack that has waited longest what has come for it.
     fn show_next(&mut self) -> bool {
         let Some(slot) = self.touched.pop_front() else {
             return false;
@@ -294,9 +319,11 @@ impl<I: Io> Worker<I> {
         true
     }
 
-    /// Takes back what stacks are done with, once they have been shown more.
+    /// Takes back what stacks are done with. A stack has answered by the time that the next ones are shown
+    /// theirs; only then its ring is asked for, as the answer would take the line away again, and
+    /// looked at the next time.
     fn collect(&mut self) {
-        for slot in self.shown.drain(..) {
+        for slot in self.due.drain(..) {
             if let Some(vport) = &mut self.vports[usize::from(slot)]
                 && !vport.is_shut()
                 && vport.drain_free(&mut self.io, &mut self.freed).is_err()
@@ -304,6 +331,12 @@ impl<I: Io> Worker<I> {
                 shut(vport, &self.channels.events);
             }
         }
+        for slot in &self.shown {
+            if let Some(vport) = &self.vports[usize::from(*slot)] {
+                vport.expect_free();
+            }
+        }
+        mem::swap(&mut self.shown, &mut self.due);
     }
 
     fn deliver_uncommon(&mut self, nic: usize, slot: u16, checksum: bool, buf: I::Buf) {

@@ -114,8 +114,10 @@ pub struct Worker<I: Io> {
     pub(super) freed: Bufs<I::Buf>,
     /// Vports that have got packets which their stacks have not been shown.
     pub(super) touched: VecDeque<u16>,
-    /// Vports whose `free` rings are to be looked at.
+    /// Vports that have been shown packets, and are still at them.
     pub(super) shown: Vec<u16>,
+    /// Those of which the `free` rings are to be looked at.
+    pub(super) due: Vec<u16>,
     /// Whose turn it was in [`sweep`](Self::sweep).
     pub(super) swept: usize,
     pub(super) reclaim: Option<Reclaim>,
@@ -166,6 +168,7 @@ impl<I: Io> Worker<I> {
             freed: Bufs::new(),
             touched: VecDeque::with_capacity(slots.into()),
             shown: Vec::with_capacity(slots.into()),
+            due: Vec::with_capacity(slots.into()),
             swept: 0,
             reclaim: None,
             rx_fragments: Fragments::new(tables.seed()),
