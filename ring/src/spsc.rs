@@ -189,8 +189,18 @@ impl<T: Entry> Producer<T> {
         if self.room() == 0 {
             return false;
         }
+        self.prefetch_ahead();
         self.put(entry);
         true
+    }
+
+    /// Asks the CPU for a line that is written after this one: for who writes entry upon entry.
+    #[inline(always)]
+    pub fn prefetch_ahead(&self) {
+        if self.staged.is_multiple_of(Raw::<T>::PER_LINE) {
+            let ahead = LINES_AHEAD * Raw::<T>::PER_LINE;
+            prefetch_write(self.raw.slot(self.staged.wrapping_add(ahead)));
+        }
     }
 
     /// Asks the CPU for what the next entry is written to.
@@ -211,10 +221,6 @@ impl<T: Entry> Producer<T> {
     #[inline(always)]
     pub fn put(&mut self, entry: T) {
         debug_assert!(self.room() > 0);
-        if self.staged.is_multiple_of(Raw::<T>::PER_LINE) {
-            let ahead = LINES_AHEAD * Raw::<T>::PER_LINE;
-            prefetch_write(self.raw.slot(self.staged.wrapping_add(ahead)));
-        }
         step();
         T::store(self.raw.slot(self.staged), entry);
         self.staged = self.staged.wrapping_add(1);

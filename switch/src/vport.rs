@@ -239,7 +239,8 @@ impl Vport {
         Ok(())
     }
 
-    /// Puts a packet into the `rx` ring, to be [shown](Self::show).
+    /// Puts a packet into the `rx` ring, to be [shown](Self::show). `has_more`: others are likely to
+    /// come for it soon.
     ///
     /// # Errors
     /// The packet, and why it cannot be.
@@ -251,6 +252,7 @@ impl Vport {
         buf: I::Buf,
         nic: u8,
         checksum: bool,
+        has_more: bool,
     ) -> Result<(), (I::Buf, Unstaged)> {
         if self.credit == 0
             && let Err(why) = self.make_room(io, freed, buf.frame().len())
@@ -266,6 +268,9 @@ impl Vport {
             port: nic,
             checksum,
         };
+        if has_more {
+            self.rx.prefetch_ahead();
+        }
         self.rx.put(desc.pack());
         self.held += 1;
         self.credit -= 1;

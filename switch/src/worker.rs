@@ -222,7 +222,8 @@ impl<I: Io> Worker<I> {
     /// To each packet's owner.
     #[inline(never)]
     fn deal_out(&mut self, nic: usize, hand: &mut Hand<I::Buf>) {
-        if self.touched.len() >= MANY {
+        self.is_spread = self.touched.len() >= MANY;
+        if self.is_spread {
             self.expect_packets(hand);
         }
         let port = self.nics[nic].nic.id;
@@ -377,7 +378,8 @@ impl<I: Io> Worker<I> {
         if vport.is_guest {
             return self.stage_copy(slot, checksum, buf);
         }
-        match vport.stage(&mut self.io, &mut self.freed, buf, port, checksum) {
+        let has_more = !self.is_spread;
+        match vport.stage(&mut self.io, &mut self.freed, buf, port, checksum, has_more) {
             Ok(()) => Ok(()),
             Err((buf, Unstaged::Full(reason))) => Err((buf, reason)),
             Err((buf, Unstaged::Corrupt)) => {

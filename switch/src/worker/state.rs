@@ -114,6 +114,8 @@ pub struct Worker<I: Io> {
     pub(super) freed: Bufs<I::Buf>,
     /// Vports that have got packets which their stacks have not been shown.
     pub(super) touched: VecDeque<u16>,
+    /// The burst has few packets for each of many vports.
+    pub(super) is_spread: bool,
     /// Vports that have been shown packets, and are still at them.
     pub(super) shown: Vec<u16>,
     /// Those of which the `free` rings are to be looked at.
@@ -167,6 +169,7 @@ impl<I: Io> Worker<I> {
             hand: Some(Box::default()),
             freed: Bufs::new(),
             touched: VecDeque::with_capacity(slots.into()),
+            is_spread: false,
             shown: Vec::with_capacity(slots.into()),
             due: Vec::with_capacity(slots.into()),
             swept: 0,
