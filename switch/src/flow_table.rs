@@ -6,6 +6,10 @@
 //!
 //! A bucket is one word: seven tags, and how many keys had to go to their second bucket. Most lookups
 //! read that word, and one key if there is a hit. The words of a million entries take 2 MiB.
+//!
+//! All memory is there from the start, but few entries use little of it, so that they stay in the
+//! nearest cache: the number of buckets in use doubles as they fill up, until moving what is in them
+//! would hold packets up.
 
 use dpdk::HugeSlice;
 use ring::prefetch_read;
@@ -15,6 +19,13 @@ const WAYS: u32 = 7;
 const SLOTS: usize = 8;
 /// Keys that share a bucket before the next one looks for an emptier one.
 const CROWDED: u32 = 5;
+/// Keys per bucket, on average, of a table that is full.
+const LOAD: usize = 4;
+/// Keys per bucket, on average, before more buckets are taken into use.
+const ROOMY: usize = 2;
+/// How many buckets are used at first, and up to how many their number doubles.
+const FEWEST: usize = 16;
+const DOUBLED: usize = 256;
 
 /// A key that can be hashed.
 pub trait Key: Copy + Default + Eq {
@@ -70,6 +81,8 @@ struct Slot<K, V> {
 pub struct FlowTable<K, V> {
     buckets: HugeSlice<u64>,
     slots: HugeSlice<Slot<K, V>>,
+    /// One less than the number of buckets in use, a power of two.
+    mask: usize,
     len: u32,
     capacity: u32,
     seed: Seed,
@@ -101,10 +114,11 @@ impl Home {
 impl<K: Key, V: Copy + Default> FlowTable<K, V> {
     /// An empty table for up to `capacity` entries, with all its memory allocated.
     pub fn new(capacity: u32, seed: Seed) -> Self {
-        let buckets = (capacity as usize * 2).div_ceil(SLOTS).next_power_of_two();
+        let buckets = (capacity as usize).div_ceil(LOAD).next_power_of_two();
         Self {
             buckets: HugeSlice::from_fn(buckets, || 0),
             slots: HugeSlice::from_fn(buckets * SLOTS, Slot::default),
+            mask: buckets.min(FEWEST) - 1,
             len: 0,
             capacity,
             seed,
@@ -117,22 +131,16 @@ impl<K: Key, V: Copy + Default> FlowTable<K, V> {
         Home(key.hash(self.seed))
     }
 
-    /// One less than the number of buckets, a power of two.
-    #[inline(always)]
-    fn mask(&self) -> usize {
-        self.buckets.len() - 1
-    }
-
     /// Asks the CPU to fetch what [`get_at`](Self::get_at) will read first.
     #[inline(always)]
     pub fn prefetch_bucket(&self, home: Home) {
-        prefetch_read(&raw const self.buckets[home.first(self.mask())]);
+        prefetch_read(&raw const self.buckets[home.first(self.mask)]);
     }
 
     /// Asks the CPU to fetch what [`get_at`](Self::get_at) will read then. Reads the bucket.
     #[inline(always)]
     pub fn prefetch_slot(&self, home: Home) {
-        let first = home.first(self.mask());
+        let first = home.first(self.mask);
         let matches = matches(self.buckets[first], home.tag());
         prefetch_read(&raw const self.slots[first * SLOTS + lowest(matches) % SLOTS]);
     }
@@ -152,7 +160,7 @@ impl<K: Key, V: Copy + Default> FlowTable<K, V> {
     /// In which slot `key` is.
     #[inline(always)]
     fn find(&self, key: &K, home: Home) -> Option<usize> {
-        let first = home.first(self.mask());
+        let first = home.first(self.mask);
         let bucket = self.buckets[first];
         let found = self.find_in(first, bucket, key, home.tag());
         if found.is_none() && bucket >> ELSEWHERE != 0 {
@@ -163,7 +171,7 @@ impl<K: Key, V: Copy + Default> FlowTable<K, V> {
 
     #[inline(never)]
     fn find_elsewhere(&self, key: &K, home: Home) -> Option<usize> {
-        let second = home.second(self.mask());
+        let second = home.second(self.mask);
         self.find_in(second, self.buckets[second], key, home.tag())
     }
 
@@ -189,22 +197,88 @@ impl<K: Key, V: Copy + Default> FlowTable<K, V> {
         if let Some(at) = self.find(&key, home) {
             return Ok(Some(std::mem::replace(&mut self.slots[at].value, value)));
         }
+        if self.len == self.capacity {
+            return Err(Full);
+        }
+        if self.len as usize >= self.in_use() * ROOMY {
+            self.grow();
+        }
+        while !self.place(home, Slot { key, value }) {
+            if !self.grow() {
+                return Err(Full);
+            }
+        }
+        self.len += 1;
+        Ok(None)
+    }
+
+    /// How many buckets are in use.
+    const fn in_use(&self) -> usize {
+        self.mask + 1
+    }
+
+    /// Puts a new entry into the better of its buckets. False if there is no room.
+    fn place(&mut self, home: Home, entry: Slot<K, V>) -> bool {
         let used = |at: usize| WAYS - zero_tags(self.buckets[at]).count_ones();
-        let (first, second) = (home.first(self.mask()), home.second(self.mask()));
+        let (first, second) = (home.first(self.mask), home.second(self.mask));
         let stays = used(first) < CROWDED || used(first) <= used(second);
         let at = if stays { first } else { second };
-        let is_full = zero_tags(self.buckets[at]) == 0;
-        if self.len == self.capacity || (is_full && !self.make_way(at)) {
-            return Err(Full);
+        if zero_tags(self.buckets[at]) == 0 && !self.make_way(at) {
+            return false;
         }
         if !stays {
             self.send_elsewhere(first);
         }
-        let free = zero_tags(self.buckets[at]);
-        self.buckets[at] |= u64::from(home.tag()) << (lowest(free) * 8);
-        self.slots[at * SLOTS + lowest(free)] = Slot { key, value };
-        self.len += 1;
-        Ok(None)
+        self.put(at, home, entry);
+        true
+    }
+
+    /// Puts an entry into a bucket that has room for it.
+    fn put(&mut self, at: usize, home: Home, entry: Slot<K, V>) {
+        let free = lowest(zero_tags(self.buckets[at]));
+        self.buckets[at] |= u64::from(home.tag()) << (free * 8);
+        self.slots[at * SLOTS + free] = entry;
+    }
+
+    /// Takes more buckets into use. False if all are.
+    ///
+    /// The place of a key only gains bits, so that what comes to a bucket has been in the same one
+    /// before, and fits.
+    #[cold]
+    fn grow(&mut self) -> bool {
+        let (before, all) = (self.in_use(), self.buckets.len());
+        if before == all {
+            return false;
+        }
+        let old_mask = self.mask;
+        self.mask = if before < DOUBLED {
+            before * 2 - 1
+        } else {
+            all - 1
+        };
+        for at in 0..before {
+            self.buckets[at] &= TAGS;
+        }
+        for at in 0..before {
+            let tags = self.buckets[at] & TAGS;
+            self.buckets[at] -= tags;
+            for way in (0..WAYS as usize).filter(|way| tags >> (way * 8) & 0xff != 0) {
+                self.put_again(self.slots[at * SLOTS + way], at, old_mask);
+            }
+        }
+        true
+    }
+
+    /// Puts what was in this bucket into that which has taken its place.
+    fn put_again(&mut self, entry: Slot<K, V>, was_at: usize, old_mask: usize) {
+        let home = self.home(&entry.key);
+        let (first, second) = (home.first(self.mask), home.second(self.mask));
+        if home.first(old_mask) == was_at {
+            self.put(first, home, entry);
+        } else {
+            self.send_elsewhere(first);
+            self.put(second, home, entry);
+        }
     }
 
     /// Moves one key of a full bucket to its other one. False if those are full as well.
@@ -213,14 +287,13 @@ impl<K: Key, V: Copy + Default> FlowTable<K, V> {
         for slot in at * SLOTS..at * SLOTS + WAYS as usize {
             let entry = self.slots[slot];
             let home = self.home(&entry.key);
-            let (first, second) = (home.first(self.mask()), home.second(self.mask()));
+            let (first, second) = (home.first(self.mask), home.second(self.mask));
             let other = if first == at { second } else { first };
             let free = zero_tags(self.buckets[other]);
             if free == 0 {
                 continue;
             }
-            self.slots[other * SLOTS + lowest(free)] = entry;
-            self.buckets[other] |= u64::from(home.tag()) << (lowest(free) * 8);
+            self.put(other, home, entry);
             self.buckets[at] &= !(0xff << (slot % SLOTS * 8));
             if other == second {
                 self.send_elsewhere(first);
@@ -252,7 +325,7 @@ impl<K: Key, V: Copy + Default> FlowTable<K, V> {
         let slot = self.find(key, home)?;
         let at = slot / SLOTS;
         self.buckets[at] &= !(0xff << (slot % SLOTS * 8));
-        let first = home.first(self.mask());
+        let first = home.first(self.mask);
         if at != first {
             self.come_home(first);
         }
@@ -308,8 +381,8 @@ mod tests {
 
     proptest! {
         #[test]
-        fn equals_a_hash_map(steps in prop::collection::vec((0u64..40, any::<Option<u16>>()), 0..300)) {
-            let mut table = FlowTable::new(64, SEED);
+        fn equals_a_hash_map(steps in prop::collection::vec((0u64..200, any::<Option<u16>>()), 0..900)) {
+            let mut table = FlowTable::new(4096, SEED);
             let mut model = HashMap::new();
             for (key, vport) in steps {
                 if let Some(vport) = vport {
@@ -318,7 +391,7 @@ mod tests {
                     prop_assert_eq!(table.remove(&key), model.remove(&key));
                 }
                 prop_assert_eq!(table.len() as usize, model.len());
-                for key in 0..40 {
+                for key in 0..200 {
                     prop_assert_eq!(table.get(&key), model.get(&key).copied());
                 }
             }
@@ -337,6 +410,28 @@ mod tests {
             }
             assert!((0..KEYS).all(|key| table.get(&key) == Some(key)));
             assert_eq!(table.get(&KEYS), None);
+            for key in 0..KEYS {
+                assert_eq!(table.remove(&key), Some(key));
+            }
+            assert!(table.buckets.iter().all(|bucket| *bucket == 0));
+        }
+    }
+
+    #[test]
+    fn keeps_everything_as_it_grows() {
+        const KEYS: u64 = 1_000;
+        for seed in 1..50u64 {
+            let mut table = FlowTable::new(100_000, other(seed));
+            let mut sizes = vec![table.in_use()];
+            for key in 0..KEYS {
+                assert_eq!(table.insert(key, key), Ok(None));
+                if sizes.last() != Some(&table.in_use()) {
+                    sizes.push(table.in_use());
+                    assert!((0..=key).all(|key| table.get(&key) == Some(key)));
+                    assert!((key + 1..KEYS).all(|key| table.get(&key).is_none()));
+                }
+            }
+            assert_eq!(sizes, [16, 32, 64, 128, 256, 32_768]);
             for key in 0..KEYS {
                 assert_eq!(table.remove(&key), Some(key));
             }
