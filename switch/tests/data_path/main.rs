@@ -22,3 +22,4 @@ mod shares;
 mod steps;
 mod tables;
 mod traces;
+mod vm;
