@@ -14,6 +14,9 @@ use crate::vport::{Peer, Sent, Turn};
 
 /// For how long a NIC may take nothing until what is for it is dropped, in ms.
 const PATIENCE_MS: u64 = 2;
+/// For how many rounds of turns no one sends more than its turn is for after several have sent, so that
+/// the next packet of one that sends little does not find another in the midst of a burst: some 100 µs.
+const COMPANY: u32 = 64;
 /// No vport's number.
 const NO_ONE: u16 = u16::MAX;
 
@@ -28,7 +31,9 @@ impl<I: Io> Worker<I> {
                 self.pending[word] |= self.doorbells.answer(word);
             }
             let waiting: u32 = self.pending.iter().map(|word| word.count_ones()).sum();
-            let served = self.give_turns(waiting > 1, hand);
+            let is_contended = waiting > 1 || self.company > 0;
+            self.company = self.company.saturating_sub(1);
+            let served = self.give_turns(is_contended, hand);
             sent += served;
             if served > 0 {
                 self.publish();
@@ -67,7 +72,16 @@ impl<I: Io> Worker<I> {
                     packets,
                     is_contended,
                 };
-                sent += self.serve(slot, turn, hand);
+                let served = self.serve(slot, turn, hand);
+                if served > 0
+                    && self
+                        .last_sender
+                        .replace(slot)
+                        .is_some_and(|last| last != slot)
+                {
+                    self.company = COMPANY;
+                }
+                sent += served;
                 let vport = self.vports.get(slot).and_then(Option::as_ref);
                 if !vport.is_some_and(|vport| vport.is_interrupted()) {
                     vports &= vports - 1;

@@ -106,6 +106,9 @@ pub struct Worker<I: Io> {
     pub(super) pending: Vec<u64>,
     /// Whose turn to send it is first.
     pub(super) next_turn: usize,
+    /// Who has sent last, and for how many rounds of turns its turns are short because it was not alone.
+    pub(super) last_sender: Option<usize>,
+    pub(super) company: u32,
     pub(super) channels: Channels,
     pub(super) backoff: Backoff,
     pub(super) cpu: Cpu,
@@ -162,6 +165,8 @@ impl<I: Io> Worker<I> {
             guest_slots: Vec::with_capacity(slots.into()),
             pending: vec![0; doorbells.len()],
             next_turn: 0,
+            last_sender: None,
+            company: 0,
             doorbells,
             channels,
             backoff: Backoff::new(pure_poll),
