@@ -120,14 +120,19 @@ impl Goal {
         }
     }
 
-    /// At most `aim` times what the peer called `to` does; more is no failure.
-    pub fn aim_below(to: &str, aim: f64) -> Self {
+    /// At most `must` times what the peer called `to` does.
+    pub fn at_most(to: &str, must: f64, aim: f64) -> Self {
         Self {
             to: Some(to.to_owned()),
             at_most: true,
-            must: f64::INFINITY,
+            must,
             aim,
         }
+    }
+
+    /// At most `aim` times what the peer called `to` does; more is no failure.
+    pub fn aim_below(to: &str, aim: f64) -> Self {
+        Self::at_most(to, f64::INFINITY, aim)
     }
 
     /// How what was reached stands to the goal.

@@ -54,6 +54,8 @@ pub enum Flood {
     Own,
     /// Packets in another stack's name.
     Spoofed,
+    /// None: packets are written, and stay where they are.
+    Withheld,
 }
 
 /// What the packets go through.

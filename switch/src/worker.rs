@@ -87,11 +87,12 @@ impl<I: Io> Worker<I> {
         let Some(mut hand) = self.hand.take() else {
             return false;
         };
-        let mut worked = false;
+        let mut received = 0;
         for nic in 0..self.receiving {
-            worked |= self.receive(nic, &mut hand);
+            received += self.receive(nic, &mut hand);
         }
-        worked |= self.serve_vports(&mut hand);
+        let mut worked = received > 0;
+        worked |= self.serve_vports(received, &mut hand);
         self.hand = Some(hand);
         self.stages.lap(Stage::Serve);
         for nic in 0..self.nics.len() {
@@ -117,8 +118,8 @@ impl<I: Io> Worker<I> {
         }
     }
 
-    /// Bursts, as long as they are full ones.
-    fn receive(&mut self, nic: usize, hand: &mut Hand<I::Buf>) -> bool {
+    /// Bursts, as long as they are full ones; tells how many packets those had.
+    fn receive(&mut self, nic: usize, hand: &mut Hand<I::Buf>) -> usize {
         let mut received = 0;
         for _ in 0..self.bursts() {
             let count = self.receive_burst(nic, hand);
@@ -131,7 +132,7 @@ impl<I: Io> Worker<I> {
             self.stages.lap(Stage::Publish);
         }
         self.stages.lap(Stage::Publish);
-        received > 0
+        received
     }
 
     /// Step by step, each for all packets: what one packet's step waits for, the CPU fetches while it

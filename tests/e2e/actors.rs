@@ -238,17 +238,26 @@ fn hand_over(bed: &Testbed, stop: &AtomicBool) -> Tally {
     vec![("claims handed over", count)]
 }
 
-/// Packets that the wire had to drop: the worker shares its CPU here, and so may come too late.
+/// Packets that the wire had to drop, between the kernels and the switch: the worker and the kernel's own work
+/// share their CPUs with all else here, and so may come too late.
 pub fn missed(bed: &Testbed) -> u64 {
-    bed.stats().ports[0].nic_missed
+    let in_veth = [(&bed.client, "msx1"), (&bed.host, "msx0")];
+    let in_veth = in_veth.map(|(side, netdev)| side.count(netdev, "tx_dropped"));
+    bed.stats().ports[0].nic_missed + in_veth.iter().sum::<u64>()
 }
 
 /// All that counts packets, from the client's kernel to the stacks, and to the host's in their place.
-fn where_packets_went(bed: &Testbed) -> String {
+pub fn where_packets_went(bed: &Testbed) -> String {
     let wire = [(&bed.client, "msx1"), (&bed.host, "msx0")].map(|(side, netdev)| {
         let link = side.ip(&format!("-s link show {netdev}"));
         link + &side.run("ethtool", &["-S", netdev])
     });
-    let sockets = bed.host.run("cat", &["/proc/net/udp"]);
-    format!("{:?}\n{}\n{sockets}", bed.stats(), wire.join("\n"))
+    let counters = ["/proc/net/udp", "/proc/net/snmp", "/proc/net/softnet_stat"];
+    let kernels = [&bed.client, &bed.host].map(|side| side.run("cat", &counters));
+    format!(
+        "{:?}\n{}\n{}",
+        bed.stats(),
+        wire.join("\n"),
+        kernels.join("\n")
+    )
 }

@@ -6,12 +6,17 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
+use rustix::net::sockopt::set_socket_recv_buffer_size_force;
+
 use crate::net_tools::udp;
 use crate::netns::Netns;
 
 /// From one question to the next, whether the last one was answered or not: so an outage is felt by
 /// each question that falls into it.
 const PERIOD: Duration = Duration::from_millis(1);
+
+/// For answers that wait for this process to have the CPU, in bytes: those of some seconds.
+const ROOM: usize = 4 << 20;
 
 /// Questions to an echo stack, one every millisecond, until [`Beat::end`].
 pub struct Beat {
@@ -26,6 +31,7 @@ pub type Round = (Instant, Option<Duration>);
 impl Beat {
     pub fn start(client: &Netns, addr: &str) -> Self {
         let socket = udp(client, addr);
+        set_socket_recv_buffer_size_force(&socket, ROOM).expect("root may");
         let stop = Arc::new(AtomicBool::new(false));
         let (own, asked) = (socket.try_clone().expect("a socket"), Arc::clone(&stop));
         let asking = thread::spawn(move || ask(&own, &asked));

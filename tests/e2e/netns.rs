@@ -53,6 +53,14 @@ impl Netns {
         self.run("cat", &[&path]).trim().to_owned()
     }
 
+    /// What the kernel counts of a netdev in here: `tx_dropped` and the like.
+    #[track_caller]
+    pub fn count(&self, netdev: &str, what: &str) -> u64 {
+        let path = format!("/sys/class/net/{netdev}/statistics/{what}");
+        let count = self.run("cat", &[&path]);
+        count.trim().parse().expect("a number")
+    }
+
     /// Calls `f` on a thread in here. Sockets that it opens stay in here.
     pub fn enter<T: Send>(&self, f: impl FnOnce() -> T + Send) -> T {
         let file = File::open(Path::new("/run/netns").join(&self.name)).expect("a namespace");

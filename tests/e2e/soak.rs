@@ -10,7 +10,7 @@ use port_api::protocol::PoolStats;
 use wire::Malformed;
 
 use crate::actors::{self, Tally};
-use crate::beat::{Beat, lost};
+use crate::beat::{Beat, Round, lost};
 use crate::net_tools::{Flood, Pings};
 use crate::observer::Observer;
 use crate::process::eventually;
@@ -124,6 +124,12 @@ fn assert_flat(samples: &[Sample]) {
     assert!(after <= before + GROWTH_KB, "memory grows");
 }
 
+/// When those were asked that were not answered.
+fn times_of_lost(answers: &[Round], start: Instant) -> Vec<Duration> {
+    let lost = answers.iter().filter(|(_, took)| took.is_none());
+    lost.map(|(at, _)| *at - start).collect()
+}
+
 /// All of it; what it was like meanwhile.
 fn run(bed: &Testbed, pid: u32, observer: &Observer, time: Duration) -> Vec<Sample> {
     let neighbour = format!("{HOST_V4}:7");
@@ -156,8 +162,13 @@ fn run(bed: &Testbed, pid: u32, observer: &Observer, time: Duration) -> Vec<Samp
     );
     println!("{pings:9} pings of the host lost, packets for the host dropped: {host:?}");
     let missed = actors::missed(bed);
-    println!("{missed:9} packets that never came to the switch, for want of CPU time");
-    assert!(unanswered as u64 <= missed, "more than were missed");
+    println!("{missed:9} packets dropped on the wire, for want of CPU time");
+    assert!(
+        unanswered as u64 <= missed,
+        "unanswered are those of {:?}: {}",
+        times_of_lost(&answers, start),
+        actors::where_packets_went(bed)
+    );
     assert!(
         pings as u64 <= missed + host.values().sum::<u64>(),
         "more than were dropped"

@@ -39,11 +39,11 @@ pub struct Tcp {
     beside: Option<Beside>,
 }
 
-/// A process with stacks that use the CPU which the host's kernel works on; one of them may flood.
+/// A process with stacks that use the CPU which the host's kernel works on.
 #[derive(Clone, Copy)]
 pub struct Beside {
-    /// What it floods the wire with.
-    pub flood: Option<Flood>,
+    /// What one of them floods the wire with.
+    pub flood: Flood,
     /// The switch's options for it.
     pub options: &'static str,
 }
@@ -125,7 +125,7 @@ fn others(lab: &Lab, switch: &Switch, beside: Beside) -> Result<Process, Error> 
         interval_ns: Some(1_000_000_000),
         millis: 3_600_000,
         echoes: 1,
-        flood: beside.flood,
+        flood: Some(beside.flood),
     };
     latency::start(lab, &plan)
 }

@@ -7,11 +7,11 @@ use vhost_port::NeedsChecksum;
 use super::Vport;
 use crate::io::{BURST, Buf, Bufs, Io};
 
-/// Bytes on the wire that a vport may send in its turn if others want to send too: a few of the shortest
-/// frames, one of the longest that is usual. A longer frame makes its next turn shorter (deficit round
-/// robin, Shreedhar and Varghese, 1996, with the debt carried over). More would be more efficient, but
-/// everyone waits for that long.
-const QUANTUM: i32 = 24 * (60 + WIRE_OVERHEAD);
+/// Bytes on the wire that a vport may send in its turn if others want to send too: some of the shortest
+/// frames, in most turns one of the longest that is usual. A frame that is longer than what is left makes the next
+/// turn shorter (deficit round robin, Shreedhar and Varghese, 1996, with the debt carried over). More would be more
+/// efficient, but everyone waits for that long.
+const QUANTUM: i32 = 16 * (60 + WIRE_OVERHEAD);
 /// Preamble, FCS and inter-frame gap (IEEE 802.3).
 const WIRE_OVERHEAD: i32 = 8 + 4 + 12;
 

@@ -21,33 +21,53 @@ const COMPANY: u32 = 64;
 const NO_ONE: u16 = u16::MAX;
 
 impl<I: Io> Worker<I> {
-    /// A turn of each vport that rang or has more, until as many packets are sent as the NIC may bring in a
-    /// round, so that an echo keeps up. Who rings meanwhile has a turn before anyone has another.
-    pub(super) fn serve_vports(&mut self, hand: &mut Hand<I::Buf>) -> bool {
+    /// A turn of each vport that rang or has more, until as many packets are sent as the NICs have brought in
+    /// this round, so that an echo keeps up, and at least a burst. Who rings meanwhile has a turn before anyone
+    /// has another.
+    pub(super) fn serve_vports(&mut self, received: usize, hand: &mut Hand<I::Buf>) -> bool {
         let mut sent = 0;
         loop {
-            self.poll_guests();
-            for word in 0..self.pending.len() {
-                self.pending[word] |= self.doorbells.answer(word);
-            }
+            self.see_who_sends();
             let waiting: u32 = self.pending.iter().map(|word| word.count_ones()).sum();
             let is_contended = waiting > 1 || self.company > 0;
             self.company = self.company.saturating_sub(1);
-            let served = self.give_turns(is_contended, hand);
-            sent += served;
-            if served > 0 {
-                self.publish();
+            let mut served = 0;
+            for are_new in [true, false] {
+                let some = self.give_turns(are_new, is_contended, hand);
+                if some > 0 {
+                    self.publish();
+                }
+                served += some;
+                if self.was_cut_short {
+                    break;
+                }
             }
-            if served == 0 || sent >= self.bursts() * BURST {
+            sent += served;
+            if served == 0 || sent >= received.max(BURST) {
                 break;
             }
         }
         sent > 0
     }
 
-    /// A turn for each vport that waits for one, from where this ended the last time for want of room;
-    /// tells how many packets they have sent.
-    fn give_turns(&mut self, is_contended: bool, hand: &mut Hand<I::Buf>) -> usize {
+    /// Has those wait who have rung, apart from those who wait already.
+    fn see_who_sends(&mut self) {
+        if self.was_cut_short {
+            // Those who come now would be before them again.
+            self.was_cut_short = false;
+            self.waited.fill(u64::MAX);
+        } else {
+            self.waited.copy_from_slice(&self.pending);
+        }
+        self.poll_guests();
+        for word in 0..self.pending.len() {
+            self.pending[word] |= self.doorbells.answer(word);
+        }
+    }
+
+    /// A turn for each vport that waits for one, of those who are new or of the others, from where this ended
+    /// the last time for want of room; tells how many packets they have sent.
+    fn give_turns(&mut self, are_new: bool, is_contended: bool, hand: &mut Hand<I::Buf>) -> usize {
         let (mut word, from) = (self.next_turn / 64, u64::MAX << (self.next_turn % 64));
         let words = self.pending.len();
         let mut sent = 0;
@@ -58,14 +78,20 @@ impl<I: Io> Worker<I> {
                 at if at == words => !from,
                 _ => u64::MAX,
             };
-            let mut vports = self.pending[word] & part;
-            self.pending[word] &= !part;
+            let of_those = if are_new {
+                !self.waited[word]
+            } else {
+                self.waited[word]
+            };
+            let mut vports = self.pending[word] & part & of_those;
+            self.pending[word] &= !vports;
             while vports != 0 {
                 let slot = word * 64 + vports.trailing_zeros() as usize;
                 let packets = self.tx_room();
                 if packets == 0 {
                     self.pending[word] |= vports;
                     self.next_turn = slot;
+                    self.was_cut_short = true;
                     return sent;
                 }
                 let turn = Turn {

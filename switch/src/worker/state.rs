@@ -104,8 +104,11 @@ pub struct Worker<I: Io> {
     pub(super) doorbells: Doorbells,
     /// Vports that have something to send, or wait for empty buffers.
     pub(super) pending: Vec<u64>,
-    /// Whose turn to send it is first.
+    /// Those of them that waited before who has rung since.
+    pub(super) waited: Vec<u64>,
+    /// Whose turn to send it is first, and that they had to stop there for want of room.
     pub(super) next_turn: usize,
+    pub(super) was_cut_short: bool,
     /// Who has sent last, and for how many rounds of turns its turns are short because it was not alone.
     pub(super) last_sender: Option<usize>,
     pub(super) company: u32,
@@ -164,7 +167,9 @@ impl<I: Io> Worker<I> {
             guests: (0..slots).map(|_| None).collect(),
             guest_slots: Vec::with_capacity(slots.into()),
             pending: vec![0; doorbells.len()],
+            waited: vec![0; doorbells.len()],
             next_turn: 0,
+            was_cut_short: false,
             last_sender: None,
             company: 0,
             doorbells,

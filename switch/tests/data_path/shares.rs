@@ -120,7 +120,6 @@ fn what_is_beyond_a_limit_waits_to_be_sent() {
 #[test]
 fn a_slow_nic_is_shared_by_bytes() {
     let mut bench = Bench::with_stacks([2, 3, 4]);
-    // Eight of the shortest fill a turn.
     let sizes = [(2u16, 658usize), (3, 958), (4, 1400)];
     for (slot, _) in sizes {
         bench.claim(&format!("udp 192.0.2.1:{slot}"), slot);
@@ -175,6 +174,53 @@ fn a_flood_takes_no_more_than_its_share_of_a_slow_nic() {
         assert_eq!(sent[usize::from(slot)], 2000);
         assert!(behind < 64, "vport {slot} is {behind} behind");
         assert_eq!(vport.tx_full, 0);
+    }
+    bench.assert_conserved();
+}
+
+#[test]
+fn who_sends_little_need_not_wait_for_who_waits_already() {
+    let mut bench = Bench::with_stacks([2, 3]);
+    for slot in [2, 3] {
+        bench.claim(&format!("udp 192.0.2.1:{slot}"), slot);
+    }
+    set(&mut bench, 2, "none", "1kpps");
+    // More than its burst of ten.
+    for _ in 0..2 {
+        fill(&mut bench, 2, &from(2, 18));
+        bench.worker.step();
+    }
+    assert!((8..16).contains(&bench.wire().len()));
+    // Now it may send two of those that wait since.
+    bench.set_time(2);
+    fill(&mut bench, 3, &from(3, 18));
+    bench.worker.step();
+    let wire = bench.wire();
+    let (new, old) = wire.split_at(wire.len() - 2);
+    assert_eq!(old, [from(2, 18), from(2, 18)]);
+    assert!(!new.is_empty() && new.iter().all(|frame| *frame == from(3, 18)));
+    bench.assert_conserved();
+}
+
+#[test]
+fn who_waits_has_a_turn_however_many_come_new() {
+    let mut bench = Bench::with_stacks([2, 3, 4, 5]);
+    for slot in 2..6 {
+        bench.claim(&format!("udp 192.0.2.1:{slot}"), slot);
+    }
+    // It has more than the NIC takes at once, and the others come anew each time.
+    for _ in 0..1000 {
+        fill(&mut bench, 2, &from(2, 18));
+        for slot in 3..6 {
+            bench.try_stage(slot, &from(slot, 18));
+            bench.ring(slot);
+        }
+        bench.world.borrow_mut().tx_room = 3;
+        bench.worker.step();
+    }
+    for slot in 2..6 {
+        let sent = bench.vport(slot).tx_wire;
+        assert!(sent > 500, "vport {slot} has sent {sent}");
     }
     bench.assert_conserved();
 }
