@@ -238,12 +238,14 @@ fn hand_over(bed: &Testbed, stop: &AtomicBool) -> Tally {
     vec![("claims handed over", count)]
 }
 
-/// Packets that the wire had to drop, between the kernels and the switch: the worker and the kernel's own work
-/// share their CPUs with all else here, and so may come too late.
+/// Packets that the kernel had to drop at either end of the wire: the worker and the kernel share their CPUs with
+/// all else here, and so may come too late.
 pub fn missed(bed: &Testbed) -> u64 {
-    let in_veth = [(&bed.client, "msx1"), (&bed.host, "msx0")];
-    let in_veth = in_veth.map(|(side, netdev)| side.count(netdev, "tx_dropped"));
-    bed.stats().ports[0].nic_missed + in_veth.iter().sum::<u64>()
+    let ends = [(&bed.client, "msx1"), (&bed.host, "msx0")];
+    let dropped = ends.map(|(side, netdev)| {
+        ["rx_dropped", "tx_dropped"].map(|counter| side.count(netdev, counter))
+    });
+    dropped.as_flattened().iter().sum()
 }
 
 /// All that counts packets, from the client's kernel to the stacks, and to the host's in their place.
