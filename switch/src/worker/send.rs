@@ -50,10 +50,10 @@ impl<I: Io> Worker<I> {
         sent > 0
     }
 
-    /// Has those wait who have rung, apart from those who wait already.
+    /// Adds who has rung to those who wait for a turn, and notes who has waited before: as if all had, if the last
+    /// turns were cut short, so that whoever comes new each time is not first each time.
     fn see_who_sends(&mut self) {
         if self.was_cut_short {
-            // Those who come now would be before them again.
             self.was_cut_short = false;
             self.waited.fill(u64::MAX);
         } else {
