@@ -104,7 +104,7 @@ pub struct Worker<I: Io> {
     pub(super) doorbells: Doorbells,
     /// Vports that have something to send, or wait for empty buffers.
     pub(super) pending: Vec<u64>,
-    /// Those of them that waited before who has rung since.
+    /// Those that waited before others rang, who come before them.
     pub(super) waited: Vec<u64>,
     /// Whose turn to send it is first, and that they had to stop there for want of room.
     pub(super) next_turn: usize,
