@@ -104,7 +104,7 @@ pub struct Worker<I: Io> {
     pub(super) doorbells: Doorbells,
     /// Vports that have something to send, or wait for empty buffers.
     pub(super) pending: Vec<u64>,
-    /// Those that waited before others rang, who come before them.
+    /// Those of them that were waiting when the worker last asked who has rung: whoever is not among them comes first.
     pub(super) waited: Vec<u64>,
     /// Whose turn to send it is first, and that they had to stop there for want of room.
     pub(super) next_turn: usize,
